@@ -1,0 +1,3 @@
+"""A host for coding agents."""
+
+__version__ = "0.1.0"

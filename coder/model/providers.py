@@ -1,0 +1,143 @@
+"""Providers: how agents are obtained, and what is known of them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from coder.model.values import Json, Time, Value
+
+Transport = Literal["acp", "opencode"]
+SnapshotStatus = Literal["loading", "ready", "unavailable", "error"]
+
+
+class ThinkingOption(Value):
+    id: str
+    label: str
+    description: str | None = None
+    is_default: bool = False
+
+
+class Model(Value):
+    id: str
+    label: str
+    description: str | None = None
+    is_default: bool = False
+    thinking_options: tuple[ThinkingOption, ...] = ()
+
+
+class Mode(Value):
+    id: str
+    label: str
+    description: str | None = None
+    is_unattended: bool = False
+
+
+class Command(Value):
+    name: str
+    description: str = ""
+    hint: str | None = None
+
+
+class AuthMethod(Value):
+    """How an agent signs in; `command` is what a person runs in a terminal, where that is the way."""
+
+    id: str
+    name: str
+    description: str | None = None
+    command: tuple[str, ...] | None = None
+
+
+class Provider(Value):
+    """A resolved catalogue entry: built-in with overrides applied, or custom."""
+
+    id: str
+    label: str
+    description: str = ""
+    transport: Transport = "acp"
+    command: tuple[str, ...] = Field(min_length=1)
+    env: dict[str, str] = {}
+    """Variables set for the agent."""
+    env_names: tuple[str, ...] = ()
+    """Names taken over from the host's environment when they are set there (API keys and the like)."""
+    version_args: tuple[str, ...] = ("--version",)
+    models: tuple[Model, ...] | None = None
+    """When given, replaces what the probe finds."""
+    additional_models: tuple[Model, ...] = ()
+    modes: tuple[Mode, ...] = ()
+    enabled: bool = True
+    order: int = 0
+    builtin: bool = False
+    offer_fs: bool = False
+    offer_terminal: bool = False
+    install_hint: str = ""
+    login_command: tuple[str, ...] | None = None
+
+
+class ProbeResult(Value):
+    """What a cold probe (initialize, session/new, a short wait for commands) found."""
+
+    models: tuple[Model, ...] = ()
+    modes: tuple[Mode, ...] = ()
+    commands: tuple[Command, ...] = ()
+    default_model: str | None = None
+    default_mode: str | None = None
+    agent_name: str | None = None
+    agent_version: str | None = None
+    can_resume: bool = False
+    accepts_images: bool = False
+    signed_in: bool | None = None
+    auth_methods: tuple[AuthMethod, ...] = ()
+    error: str | None = None
+
+
+class AvailableAgent(Value):
+    """A row of the probe cache."""
+
+    id: str
+    install_path: str | None
+    version: str | None
+    probe: ProbeResult | None
+    probed_at: Time | None
+
+
+class ProviderSnapshot(Value):
+    """One row of `GET /api/providers/snapshot`."""
+
+    id: str
+    label: str
+    description: str
+    transport: Transport
+    enabled: bool
+    installed: bool
+    signed_in: bool | None
+    """None where nobody asked the agent yet."""
+    usable: bool
+    """Enabled, installed and not known to be signed out or broken."""
+    status: SnapshotStatus
+    version: str | None = None
+    models: tuple[Model, ...] = ()
+    modes: tuple[Mode, ...] = ()
+    commands: tuple[Command, ...] = ()
+    default_model: str | None = None
+    default_mode: str | None = None
+    accepts_images: bool = False
+    auth_methods: tuple[AuthMethod, ...] = ()
+    install_hint: str = ""
+    error: str | None = None
+    fetched_at: Time | None = None
+
+
+class Diagnostic(Value):
+    """`GET /api/providers/{id}/diagnostic`: everything that helps to find out why an agent does not work."""
+
+    id: str
+    command: tuple[str, ...]
+    resolved_path: str | None
+    version: str | None
+    searched: tuple[str, ...]
+    env_present: tuple[str, ...]
+    env_missing: tuple[str, ...]
+    probe: ProbeResult | None
+    stderr: str
+    advice: tuple[str, ...]
+    extra: dict[str, Json] = {}

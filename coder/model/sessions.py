@@ -1,0 +1,74 @@
+"""Projects, sessions, their worktrees, and the agents that take turns in them."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from coder.model.values import Time, Value
+
+BackendKind = Literal["acp_warm", "opencode_server"]
+
+
+class Project(Value):
+    """A registered git repository."""
+
+    id: str
+    name: str
+    repo_path: str
+    default_branch: str | None
+    created_at: Time
+
+
+class SessionState(StrEnum):
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+
+
+class Session(Value):
+    """One working context bound to one worktree. `last_seq` is the newest journal number."""
+
+    id: str
+    project_id: str
+    name: str
+    state: SessionState
+    worktree_path: str | None
+    branch: str | None
+    base_ref: str | None
+    base_commit: str | None
+    last_seq: int
+    created_at: Time
+    updated_at: Time
+
+
+class Worktree(Value):
+    """A session's private checkout. `base_tree` is what changes are measured against; applying moves it."""
+
+    session_id: str
+    worktree_path: Path
+    branch: str
+    base_commit: str
+    base_tree: str
+
+
+class AgentSessionStatus(StrEnum):
+    IDLE = "idle"
+    ACTIVE = "active"
+    CRASHED = "crashed"
+    CLOSED = "closed"
+
+
+class AgentSession(Value):
+    """The durable row per (session, agent). `agent_session_id` is the agent's own, the resume token."""
+
+    session_id: str
+    agent: str
+    backend: BackendKind
+    agent_session_id: str | None
+    server_port: int | None
+    status: AgentSessionStatus
+    last_active_at: Time
+
+
+AgentStatus = Literal["cold", "starting", "idle", "working", "closing", "crashed", "error"]
+"""What a viewer sees of a backend; `idle` and `working` are warm."""

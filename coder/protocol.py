@@ -1,0 +1,233 @@
+"""Frames and bodies on the wire: thin wrappers over model values. WebSocket subprotocol `coder.v1`."""
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import Field, TypeAdapter
+
+from coder.model.changes import Change
+from coder.model.events import Record
+from coder.model.permissions import PermissionRequest
+from coder.model.sessions import AgentSession, Session
+from coder.model.tasks import Attachment, Task
+from coder.model.values import Input, Json, Value
+
+Item = TypeVar("Item")
+
+SUBPROTOCOL = "coder.v1"
+PROTOCOL_VERSION = 1
+
+INPUT_LIMIT = 256 * 1024
+"""Characters in one prompt."""
+
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+# Bodies of HTTP commands
+
+
+class NewProject(Input):
+    name: Name | None = None
+    repo_path: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class ProjectPatch(Input):
+    name: Name
+
+
+class NewSession(Input):
+    project_id: Id
+    name: Name | None = None
+    base_ref: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+
+
+class SessionPatch(Input):
+    name: Name
+
+
+class Prompt(Input):
+    """What one turn is asked for."""
+
+    agent: Id
+    input: Annotated[str, Field(min_length=1, max_length=INPUT_LIMIT)]
+    model: Id | None = None
+    mode_id: Id | None = None
+    thinking_option_id: Id | None = None
+    feature_values: dict[str, Json] = {}
+    attachments: tuple[Attachment, ...] = ()
+
+
+class NewTask(Prompt):
+    session_id: Id
+    parent_task_id: Id | None = None
+
+
+class PermissionAnswer(Input):
+    option_id: Id
+
+
+class ChangeDecision(Input):
+    """`reason` is for the person's own record. Deciding single hunks is not offered yet: a non-empty list is refused."""
+
+    reason: Annotated[str, Field(max_length=4000)] | None = None
+    hunks: tuple[Id, ...] | None = None
+
+
+class ProviderRefresh(Input):
+    providers: tuple[Id, ...] | None = None
+
+
+class Login(Input):
+    token: Annotated[str, Field(min_length=1, max_length=512)]
+
+
+# Frames from the client
+
+
+class Subscribe(Input):
+    """`after` null asks for a snapshot. `epoch` is the one of the welcome that the number was learnt under."""
+
+    type: Literal["subscribe"] = "subscribe"
+    session_id: Id
+    after: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    epoch: str | None = None
+
+
+class Unsubscribe(Input):
+    type: Literal["unsubscribe"] = "unsubscribe"
+    session_id: Id
+
+
+class PromptFrame(NewTask):
+    type: Literal["prompt"] = "prompt"
+    id: Id
+
+
+class Cancel(Input):
+    type: Literal["cancel"] = "cancel"
+    id: Id
+    task_id: Id
+
+
+class PermissionFrame(PermissionAnswer):
+    type: Literal["permission"] = "permission"
+    id: Id
+    request_id: Id
+
+
+class Ping(Input):
+    type: Literal["ping"] = "ping"
+
+
+class Pong(Input):
+    type: Literal["pong"] = "pong"
+
+
+ClientFrame = Annotated[
+    Subscribe | Unsubscribe | PromptFrame | Cancel | PermissionFrame | Ping | Pong, Field(discriminator="type")
+]
+client_frame: TypeAdapter[ClientFrame] = TypeAdapter(ClientFrame)
+
+
+# Frames from the server
+
+
+class Welcome(Value):
+    """`epoch` names this run of the host; numbers learnt under another one may have been lost in a crash."""
+
+    type: Literal["welcome"] = "welcome"
+    protocol: int = PROTOCOL_VERSION
+    version: str
+    heartbeat_s: float
+    epoch: str
+
+
+class SnapshotFrame(Value):
+    """A session as it stands at `seq`; `events` is its newest part, `has_more` says that older records exist."""
+
+    type: Literal["snapshot"] = "snapshot"
+    session_id: str
+    seq: int
+    session: Session
+    agents: tuple[AgentSession, ...]
+    tasks: tuple[Task, ...]
+    permissions: tuple[PermissionRequest, ...]
+    changes: tuple[Change, ...]
+    events: tuple[Record, ...]
+    has_more: bool
+
+
+class EventsFrame(Value):
+    """All records that are ready, in order, no gap to the frame before."""
+
+    type: Literal["events"] = "events"
+    session_id: str
+    records: tuple[Record, ...]
+
+
+class Ack(Value):
+    type: Literal["ack"] = "ack"
+    id: str
+    result: Task | PermissionRequest | None = None
+
+
+class ErrorFrame(Value):
+    type: Literal["error"] = "error"
+    id: str | None = None
+    code: str
+    message: str
+    retryable: bool
+
+
+class Lagged(Value):
+    """This viewer was too slow: subscribe again from `seq`."""
+
+    type: Literal["lagged"] = "lagged"
+    session_id: str
+    seq: int
+
+
+class PingFrame(Value):
+    type: Literal["ping"] = "ping"
+
+
+class PongFrame(Value):
+    type: Literal["pong"] = "pong"
+
+
+ServerFrame = Annotated[
+    Welcome | SnapshotFrame | EventsFrame | Ack | ErrorFrame | Lagged | PingFrame | PongFrame, Field(discriminator="type")
+]
+server_frame: TypeAdapter[ServerFrame] = TypeAdapter(ServerFrame)
+
+
+class Page(Value, Generic[Item]):
+    items: tuple[Item, ...]
+    next: str | None = None
+
+
+class Problem(Value):
+    """RFC 9457 problem details with a stable `code` and whether a retry can help."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+    errors: tuple[dict[str, Json], ...] | None = None
+
+
+class PoolHealth(Value):
+    size: int
+    warm: int
+    leased: int
+    limit: int
+
+
+class Health(Value):
+    status: Literal["ok", "degraded", "draining"]
+    version: str
+    database: Literal["up", "down"]
+    dispatcher: Literal["notify", "polling"]
+    pool: PoolHealth

@@ -1,0 +1,119 @@
+"""The host's settings: flags over environment over `config.toml` over defaults. The only reader of the environment."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from coder import resources
+from coder.errors import HostConfigError
+
+
+class ProviderSettings(BaseModel):
+    """`[providers]` of config.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    http_write: bool = False
+    """Allow an admin to write executable provider fields over HTTP."""
+
+
+class Settings(BaseSettings):
+    """Frozen. Times are seconds unless the name says `_ms`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True, env_prefix="CODER_")
+
+    home: Path = Field(default_factory=lambda: Path(platformdirs.user_state_dir("coder")))
+    host: str = "127.0.0.1"
+    port: int | Literal["auto"] = 9502
+    database_url: str | None = None
+    providers_path: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Further host names (no port) that requests may be addressed to."""
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Further exact origins (scheme://host[:port]) that a browser may come from."""
+    probe_ttl_ms: int = Field(default=86_400_000, ge=0, validation_alias="PROVIDER_PROBE_TTL_MS")
+    pool_idle_ttl_ms: int = Field(default=1_800_000, ge=1, validation_alias="AGENT_POOL_IDLE_TTL_MS")
+    pool_max_live: int = Field(default=10, ge=1, validation_alias="AGENT_POOL_MAX_LIVE")
+    spawn_limit: int = Field(default=2, ge=1)
+    """How many agents may start at the same time."""
+    initialize_timeout: float = Field(default=60, gt=0)
+    session_start_timeout: float = Field(default=120, gt=0)
+    first_update_timeout: float = Field(default=120, gt=0)
+    inactivity_timeout: float = Field(default=600, gt=0)
+    cancel_timeout: float = Field(default=10, gt=0)
+    permission_timeout: float = Field(default=120, gt=0)
+    shutdown_grace: float = Field(default=10, ge=0)
+    providers: ProviderSettings = Field(default_factory=ProviderSettings)
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _port(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.strip().isdigit():
+            value = int(value)
+        if isinstance(value, int) and not 0 < value < 65536:
+            raise ValueError("must be between 1 and 65535, or auto")
+        return value
+
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("home", "providers_path", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = init_settings().get("home") or env_settings().get("home")
+        folder = Path(home) if home else Path(platformdirs.user_state_dir("coder"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, folder.expanduser() / "config.toml")
+
+    @property
+    def resolved_providers_path(self) -> Path:
+        """Where the override file is: as set, else in the checkout's `data/`, else under `home`."""
+        if self.providers_path:
+            return self.providers_path
+        root = resources.checkout_root()
+        return (root / "data" if root else self.home) / "coder-providers.json"
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read every source; flags that are None count as not given.
+
+    Raises:
+        HostConfigError: a source holds a value that cannot be used; the message names it.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise HostConfigError(f"settings: {faults}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise HostConfigError(f"config.toml: {error}") from error
+
+
+def inherited_environment() -> dict[str, str]:
+    """A copy of this process's environment, for the allow-lists of child processes to choose from."""
+    return dict(os.environ)
