@@ -67,7 +67,7 @@ class PermissionAnswer(Input):
 
 
 class ChangeDecision(Input):
-    """`reason` is for the person's own record. Deciding single hunks is not offered yet: a non-empty list is refused."""
+    """`reason` is for the record. Deciding single hunks is not offered yet: a non-empty list is refused."""
 
     reason: Annotated[str, Field(max_length=4000)] | None = None
     hunks: tuple[Id, ...] | None = None
@@ -196,7 +196,8 @@ class PongFrame(Value):
 
 
 ServerFrame = Annotated[
-    Welcome | SnapshotFrame | EventsFrame | Ack | ErrorFrame | Lagged | PingFrame | PongFrame, Field(discriminator="type")
+    Welcome | SnapshotFrame | EventsFrame | Ack | ErrorFrame | Lagged | PingFrame | PongFrame,
+    Field(discriminator="type"),
 ]
 server_frame: TypeAdapter[ServerFrame] = TypeAdapter(ServerFrame)
 

@@ -108,7 +108,9 @@ def load_settings(**flags: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+        )
         raise HostConfigError(f"settings: {faults}") from error
     except tomllib.TOMLDecodeError as error:
         raise HostConfigError(f"config.toml: {error}") from error

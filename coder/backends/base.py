@@ -72,7 +72,7 @@ class PromptInput:
 
 @dataclass(frozen=True)
 class PromptContext:
-    """One turn's surroundings. Setting `cancel` asks the turn to end; the backend then answers within its cancel deadline."""
+    """One turn's surroundings. Setting `cancel` asks the turn to end, within the cancel deadline."""
 
     emit: Emit
     ask: Ask
@@ -84,7 +84,7 @@ class PromptContext:
 
 @dataclass(frozen=True)
 class TurnResult:
-    """`stop_reason` is the agent's own word; `cancelled` after a cancel that worked. `ok` is False only with an `error`."""
+    """`stop_reason` is the agent's own word, `cancelled` after a cancel. `ok` is False only with an `error`."""
 
     ok: bool
     stop_reason: str | None = None
