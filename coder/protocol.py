@@ -73,6 +73,12 @@ class ChangeDecision(Input):
     hunks: tuple[Id, ...] | None = None
 
 
+class ProviderPatch(Input):
+    """By id: an override that replaces the stored one (or single fields of it), or null to remove it."""
+
+    providers: dict[Id, dict[str, Json] | None]
+
+
 class ProviderRefresh(Input):
     providers: tuple[Id, ...] | None = None
 
@@ -217,6 +223,9 @@ class Problem(Value):
     code: str
     retryable: bool
     errors: tuple[dict[str, Json], ...] | None = None
+    """One entry per field that is wrong: `loc`, `message`, `type`."""
+    fields: dict[str, Json] | None = None
+    """The error's own data: which files conflict, how to log in, and so on."""
 
 
 class PoolHealth(Value):

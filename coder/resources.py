@@ -16,6 +16,11 @@ def schema_path() -> Path:
     return _find("schema.sql")
 
 
+def catalogue_path() -> Path:
+    """The built-in providers, in the format of the override file."""
+    return _PACKAGE / "providers" / "catalogue.json"
+
+
 def ui_path() -> Path:
     """The folder of built web assets; it may be missing in a checkout that was never built."""
     return _PACKAGE / "ui"

@@ -88,6 +88,8 @@ class ProbeResult(Value):
     signed_in: bool | None = None
     auth_methods: tuple[AuthMethod, ...] = ()
     error: str | None = None
+    launched_as: str | None = None
+    """Digest of the command and variable names that were probed; another one makes the result stale."""
 
 
 class AvailableAgent(Value):
@@ -138,6 +140,24 @@ class Diagnostic(Value):
     env_present: tuple[str, ...]
     env_missing: tuple[str, ...]
     probe: ProbeResult | None
+    probed_at: Time | None = None
     stderr: str
     advice: tuple[str, ...]
     extra: dict[str, Json] = {}
+
+
+class Damage(Value):
+    """Something in the override file that cannot be used; `id` is None when it concerns the whole file."""
+
+    id: str | None
+    message: str
+
+
+class ProviderConfig(Value):
+    """`GET /api/providers/config`: the override file as it stands. Values of `env` are masked, names are not."""
+
+    path: str
+    providers: dict[str, Json]
+    """By id, unusable entries included; `damage` says which those are."""
+    damage: tuple[Damage, ...] = ()
+    builtin: tuple[str, ...] = ()
