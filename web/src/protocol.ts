@@ -1,0 +1,732 @@
+// The wire, rendered from coder/model and coder/protocol.py. Not edited: run `python -m tests.wire_types`.
+
+export const SUBPROTOCOL = "coder.v1";
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+export interface Page<Item> {
+  items: Item[];
+  next: string | null;
+}
+
+export interface Ack {
+  type: "ack";
+  id: string;
+  result: Task | PermissionRequest | null;
+}
+
+export interface AgentSession {
+  session_id: string;
+  agent: string;
+  backend: "acp_warm" | "opencode_server";
+  agent_session_id: string | null;
+  server_port: number | null;
+  status: AgentSessionStatus;
+  last_active_at: string;
+}
+
+export type AgentSessionStatus = "idle" | "active" | "crashed" | "closed";
+
+export interface AgentStatusChanged {
+  type: "agent_status";
+  agent: string;
+  status: "cold" | "starting" | "idle" | "working" | "closing" | "crashed" | "error";
+  message: string | null;
+}
+
+export interface Attachment {
+  name: string;
+  mime_type: string;
+  data: string | null;
+  uri: string | null;
+}
+
+export interface AuthMethod {
+  id: string;
+  name: string;
+  description: string | null;
+  command: string[] | null;
+}
+
+export interface AvailableAgent {
+  id: string;
+  install_path: string | null;
+  version: string | null;
+  probe: ProbeResult | null;
+  probed_at: string | null;
+}
+
+export interface Cancel {
+  type: "cancel";
+  id: string;
+  task_id: string;
+}
+
+export interface Change {
+  file_path: string;
+  old_path: string | null;
+  operation: "create" | "edit" | "delete" | "rename";
+  base_blob: string | null;
+  new_blob: string | null;
+  base_mode: string | null;
+  new_mode: string | null;
+  is_binary: boolean;
+  added_lines: number;
+  deleted_lines: number;
+  id: string;
+  session_id: string;
+  task_id: string | null;
+  agent: string;
+  status: ChangeStatus;
+  created_at: string;
+  decided_at: string | null;
+  decided_by: string | null;
+  reason: string | null;
+}
+
+export interface ChangeDecided {
+  type: "change_decided";
+  change: Change;
+}
+
+export interface ChangeDecision {
+  reason?: string | null;
+  hunks?: string[] | null;
+}
+
+export interface ChangeDetail {
+  file_path: string;
+  old_path: string | null;
+  operation: "create" | "edit" | "delete" | "rename";
+  base_blob: string | null;
+  new_blob: string | null;
+  base_mode: string | null;
+  new_mode: string | null;
+  is_binary: boolean;
+  added_lines: number;
+  deleted_lines: number;
+  id: string;
+  session_id: string;
+  task_id: string | null;
+  agent: string;
+  status: ChangeStatus;
+  created_at: string;
+  decided_at: string | null;
+  decided_by: string | null;
+  reason: string | null;
+  diff: string;
+  hunks: Hunk[];
+}
+
+export interface ChangeRecorded {
+  type: "change_recorded";
+  change: Change;
+}
+
+export type ChangeStatus = "pending" | "applied" | "rejected" | "reverted" | "superseded";
+
+export interface Command {
+  name: string;
+  description: string;
+  hint: string | null;
+}
+
+export interface Commands {
+  type: "commands";
+  commands: Command[];
+}
+
+export interface ContentBlock {
+  kind: "text" | "image" | "audio" | "resource_link" | "resource" | "unknown";
+  text: string | null;
+  mime_type: string | null;
+  uri: string | null;
+  data: string | null;
+  raw: Json;
+}
+
+export interface Damage {
+  id: string | null;
+  message: string;
+}
+
+export interface Diagnostic {
+  id: string;
+  command: string[];
+  resolved_path: string | null;
+  version: string | null;
+  searched: string[];
+  env_present: string[];
+  env_missing: string[];
+  probe: ProbeResult | null;
+  probed_at: string | null;
+  stderr: string;
+  advice: string[];
+  extra: Record<string, Json>;
+}
+
+export interface ErrorReported {
+  type: "error";
+  code: string;
+  message: string;
+}
+
+export interface ErrorFrame {
+  type: "error";
+  id: string | null;
+  code: string;
+  message: string;
+  retryable: boolean;
+}
+
+export interface EventsFrame {
+  type: "events";
+  session_id: string;
+  records: JournalRecord[];
+}
+
+export interface Fault {
+  code: string;
+  message: string;
+}
+
+export interface FileDifference {
+  file_path: string;
+  old_path: string | null;
+  operation: "create" | "edit" | "delete" | "rename";
+  base_blob: string | null;
+  new_blob: string | null;
+  base_mode: string | null;
+  new_mode: string | null;
+  is_binary: boolean;
+  added_lines: number;
+  deleted_lines: number;
+}
+
+export interface Health {
+  status: "ok" | "degraded" | "draining";
+  version: string;
+  database: "up" | "down";
+  dispatcher: "notify" | "polling";
+  pool: PoolHealth;
+}
+
+export interface Hunk {
+  id: string;
+  header: string;
+  lines: string[];
+}
+
+export interface Lagged {
+  type: "lagged";
+  session_id: string;
+  seq: number;
+}
+
+export interface Login {
+  token: string;
+}
+
+export interface Mode {
+  id: string;
+  label: string;
+  description: string | null;
+  is_unattended: boolean;
+}
+
+export interface ModeChanged {
+  type: "mode";
+  mode_id: string;
+}
+
+export interface Model {
+  id: string;
+  label: string;
+  description: string | null;
+  is_default: boolean;
+  thinking_options: ThinkingOption[];
+}
+
+export interface ModelChanged {
+  type: "model";
+  model_id: string;
+}
+
+export interface NewProject {
+  name?: string | null;
+  repo_path: string;
+}
+
+export interface NewSession {
+  project_id: string;
+  name?: string | null;
+  base_ref?: string | null;
+}
+
+export interface NewTask {
+  agent: string;
+  input: string;
+  model?: string | null;
+  mode_id?: string | null;
+  thinking_option_id?: string | null;
+  feature_values?: Record<string, Json>;
+  attachments?: Attachment[];
+  session_id: string;
+  parent_task_id?: string | null;
+}
+
+export interface PermissionAnswer {
+  option_id: string;
+}
+
+export interface PermissionFrame {
+  option_id: string;
+  type: "permission";
+  id: string;
+  request_id: string;
+}
+
+export interface PermissionOption {
+  id: string;
+  name: string;
+  kind: "allow_once" | "allow_always" | "reject_once" | "reject_always" | "other";
+}
+
+export interface PermissionOutcome {
+  status: PermissionStatus;
+  option_id: string | null;
+  decided_by: string | null;
+}
+
+export interface PermissionRequest {
+  id: string;
+  session_id: string;
+  task_id: string | null;
+  agent: string;
+  tool_call: ToolCall;
+  options: PermissionOption[];
+  status: PermissionStatus;
+  option_id: string | null;
+  created_at: string;
+  expires_at: string;
+  decided_at: string | null;
+  decided_by: string | null;
+}
+
+export interface PermissionRequested {
+  type: "permission_requested";
+  request: PermissionRequest;
+}
+
+export interface PermissionResolved {
+  type: "permission_resolved";
+  request_id: string;
+  outcome: PermissionOutcome;
+}
+
+export type PermissionStatus = "pending" | "selected" | "cancelled" | "expired";
+
+export interface Ping {
+  type: "ping";
+}
+
+export interface PingFrame {
+  type: "ping";
+}
+
+export interface Plan {
+  type: "plan";
+  entries: PlanEntry[];
+}
+
+export interface PlanEntry {
+  content: string;
+  priority: "high" | "medium" | "low";
+  status: "pending" | "in_progress" | "completed";
+}
+
+export interface Pong {
+  type: "pong";
+}
+
+export interface PongFrame {
+  type: "pong";
+}
+
+export interface PoolHealth {
+  size: number;
+  warm: number;
+  leased: number;
+  limit: number;
+}
+
+export interface ProbeResult {
+  models: Model[];
+  modes: Mode[];
+  commands: Command[];
+  default_model: string | null;
+  default_mode: string | null;
+  agent_name: string | null;
+  agent_version: string | null;
+  can_resume: boolean;
+  accepts_images: boolean;
+  signed_in: boolean | null;
+  auth_methods: AuthMethod[];
+  error: string | null;
+  launched_as: string | null;
+}
+
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  code: string;
+  retryable: boolean;
+  errors: (Record<string, Json>)[] | null;
+  fields: Record<string, Json> | null;
+}
+
+export interface Project {
+  id: string;
+  name: string;
+  repo_path: string;
+  default_branch: string | null;
+  created_at: string;
+}
+
+export interface ProjectPatch {
+  name: string;
+}
+
+export interface Prompt {
+  agent: string;
+  input: string;
+  model?: string | null;
+  mode_id?: string | null;
+  thinking_option_id?: string | null;
+  feature_values?: Record<string, Json>;
+  attachments?: Attachment[];
+}
+
+export interface PromptFrame {
+  agent: string;
+  input: string;
+  model?: string | null;
+  mode_id?: string | null;
+  thinking_option_id?: string | null;
+  feature_values?: Record<string, Json>;
+  attachments?: Attachment[];
+  session_id: string;
+  parent_task_id?: string | null;
+  type: "prompt";
+  id: string;
+}
+
+export interface Provider {
+  id: string;
+  label: string;
+  description: string;
+  transport: "acp" | "opencode";
+  command: string[];
+  env: Record<string, string>;
+  env_names: string[];
+  version_args: string[];
+  models: Model[] | null;
+  additional_models: Model[];
+  modes: Mode[];
+  enabled: boolean;
+  order: number;
+  builtin: boolean;
+  offer_fs: boolean;
+  offer_terminal: boolean;
+  install_hint: string;
+  login_command: string[] | null;
+}
+
+export interface ProviderConfig {
+  path: string;
+  providers: Record<string, Json>;
+  damage: Damage[];
+  builtin: string[];
+}
+
+export interface ProviderPatch {
+  providers: Record<string, Record<string, Json> | null>;
+}
+
+export interface ProviderRefresh {
+  providers?: string[] | null;
+}
+
+export interface ProviderSnapshot {
+  id: string;
+  label: string;
+  description: string;
+  transport: "acp" | "opencode";
+  enabled: boolean;
+  installed: boolean;
+  signed_in: boolean | null;
+  usable: boolean;
+  status: "loading" | "ready" | "unavailable" | "error";
+  version: string | null;
+  models: Model[];
+  modes: Mode[];
+  commands: Command[];
+  default_model: string | null;
+  default_mode: string | null;
+  accepts_images: boolean;
+  auth_methods: AuthMethod[];
+  install_hint: string;
+  error: string | null;
+  fetched_at: string | null;
+}
+
+export interface Reasoning {
+  type: "reasoning";
+  text: string;
+  message_id: string | null;
+}
+
+export interface JournalRecord {
+  seq: number;
+  at: string;
+  agent: string | null;
+  task_id: string | null;
+  event: AgentEvent;
+}
+
+export interface Session {
+  id: string;
+  project_id: string;
+  name: string;
+  state: SessionState;
+  worktree_path: string | null;
+  branch: string | null;
+  base_ref: string | null;
+  base_commit: string | null;
+  last_seq: number;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface SessionPatch {
+  name: string;
+}
+
+export type SessionState = "opening" | "open" | "closing";
+
+export interface SessionUpdated {
+  type: "session_updated";
+  session: Session;
+}
+
+export interface SnapshotFrame {
+  type: "snapshot";
+  session_id: string;
+  seq: number;
+  session: Session;
+  agents: AgentSession[];
+  tasks: Task[];
+  permissions: PermissionRequest[];
+  changes: Change[];
+  events: JournalRecord[];
+  has_more: boolean;
+}
+
+export interface Subscribe {
+  type: "subscribe";
+  session_id: string;
+  after?: number | null;
+  epoch?: string | null;
+}
+
+export interface Task {
+  id: string;
+  session_id: string;
+  parent_task_id: string | null;
+  agent: string;
+  model: string | null;
+  mode_id: string | null;
+  thinking_option_id: string | null;
+  feature_values: Record<string, Json>;
+  attachments: Attachment[];
+  input: string;
+  state: TaskState;
+  error: Fault | null;
+  stop_reason: string | null;
+  output_summary: string | null;
+  usage: Usage | null;
+  attempt: number;
+  cancel_requested: boolean;
+  created_at: string;
+  started_at: string | null;
+  ended_at: string | null;
+}
+
+export interface TaskQueued {
+  type: "task_queued";
+  task: Task;
+}
+
+export type TaskState = "pending" | "running" | "completed" | "failed" | "cancelled" | "blocked";
+
+export interface TerminalOutput {
+  terminal_id: string;
+  output: string;
+  truncated: boolean;
+  exit_code: number | null;
+  signal: string | null;
+}
+
+export interface Text {
+  type: "text";
+  text: string;
+  message_id: string | null;
+}
+
+export interface ThinkingOption {
+  id: string;
+  label: string;
+  description: string | null;
+  is_default: boolean;
+}
+
+export interface ToolCall {
+  id: string;
+  title: string;
+  name: string | null;
+  kind: "read" | "edit" | "delete" | "move" | "search" | "execute" | "think" | "fetch" | "other";
+  status: "pending" | "running" | "completed" | "failed";
+  input: Json;
+  output: Json;
+  content: ContentBlock[];
+  diffs: ToolDiff[];
+  locations: ToolLocation[];
+  terminals: TerminalOutput[];
+}
+
+export interface ToolCallStarted {
+  type: "tool_call";
+  tool_call: ToolCall;
+}
+
+export interface ToolCallUpdated {
+  type: "tool_update";
+  tool_call: ToolCall;
+}
+
+export interface ToolDiff {
+  path: string;
+  old_text: string | null;
+  new_text: string;
+}
+
+export interface ToolLocation {
+  path: string;
+  line: number | null;
+}
+
+export interface TurnEnded {
+  type: "turn_ended";
+  task_id: string;
+  state: TaskState;
+  stop_reason: string | null;
+  error: Fault | null;
+  usage: Usage | null;
+}
+
+export interface TurnStarted {
+  type: "turn_started";
+  task_id: string;
+}
+
+export interface Unknown {
+  type: "unknown";
+  raw: Json;
+}
+
+export interface Unsubscribe {
+  type: "unsubscribe";
+  session_id: string;
+}
+
+export interface Usage {
+  context_used: number | null;
+  context_size: number | null;
+  input_tokens: number | null;
+  output_tokens: number | null;
+  cost: number | null;
+}
+
+export interface UsageReported {
+  context_used: number | null;
+  context_size: number | null;
+  input_tokens: number | null;
+  output_tokens: number | null;
+  cost: number | null;
+  type: "usage";
+}
+
+export interface UserText {
+  type: "user_text";
+  text: string;
+}
+
+export interface Welcome {
+  type: "welcome";
+  protocol: number;
+  version: string;
+  heartbeat_s: number;
+  epoch: string;
+}
+
+export interface Worktree {
+  session_id: string;
+  worktree_path: string;
+  branch: string;
+  base_commit: string;
+  base_tree: string;
+}
+
+export type AgentEvent =
+  | AgentStatusChanged
+  | ChangeDecided
+  | ChangeRecorded
+  | Commands
+  | ErrorReported
+  | ModeChanged
+  | ModelChanged
+  | PermissionRequested
+  | PermissionResolved
+  | Plan
+  | Reasoning
+  | SessionUpdated
+  | TaskQueued
+  | Text
+  | ToolCallStarted
+  | ToolCallUpdated
+  | TurnEnded
+  | TurnStarted
+  | Unknown
+  | UsageReported
+  | UserText;
+
+export type ClientFrame =
+  | Cancel
+  | PermissionFrame
+  | Ping
+  | Pong
+  | PromptFrame
+  | Subscribe
+  | Unsubscribe;
+
+export type ServerFrame =
+  | Ack
+  | ErrorFrame
+  | EventsFrame
+  | Lagged
+  | PingFrame
+  | PongFrame
+  | SnapshotFrame
+  | Welcome;
