@@ -36,6 +36,19 @@ class MalformedBody(InvalidInput):
     code = "malformed_body"
 
 
+class UnsupportedMediaType(CoderError):
+    """The body is not declared as what the route takes (415)."""
+
+    code = "unsupported_media_type"
+
+
+class TooSlow(CoderError):
+    """The peer missed the deadline for sending or taking data (408, close code 4408)."""
+
+    code = "too_slow"
+    retryable = True
+
+
 class TooLarge(CoderError):
     """The body, frame or file is over its limit (413)."""
 
@@ -134,6 +147,12 @@ class AgentTimeout(AgentError):
     """The agent missed a deadline."""
 
     code = "agent_timeout"
+
+
+class LineTooLong(AgentError):
+    """The agent sent a line over the limit; `limit` in `fields` is in bytes."""
+
+    code = "line_too_long"
 
 
 class AuthRequired(AgentError):
