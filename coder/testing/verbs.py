@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 from coder.testing.conversations import Conversation
@@ -345,7 +345,7 @@ class Turn:
         )
 
     @contextlib.contextmanager
-    def _stopping(self, stop: Callable[[], None]):
+    def _stopping(self, stop: Callable[[], None]) -> Generator[None]:
         self._on_cancel.append(stop)
         try:
             if self._cancelled.is_set():
