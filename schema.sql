@@ -9,18 +9,18 @@ CREATE TABLE IF NOT EXISTS projects (
     created_at     timestamptz NOT NULL DEFAULT now()
 );
 
--- opening -> open (worktree ready) -> closing -> row deleted. A row found 'opening' at boot never became usable: it is removed.
+-- opening -> open (worktree ready) -> closing -> row deleted; opening -> closing; closing -> open (the worktree stayed). A row found 'opening' at boot never became usable: it is removed.
 -- last_seq is moved in the transaction that stores the records up to it.
 CREATE TABLE IF NOT EXISTS sessions (
     id         text PRIMARY KEY,
-    project_id text NOT NULL REFERENCES projects ON DELETE CASCADE,
+    project_id text NOT NULL REFERENCES projects,
     name       text NOT NULL,
     state      text NOT NULL DEFAULT 'opening' CHECK (state IN ('opening', 'open', 'closing')),
     base_ref   text,
     last_seq   bigint NOT NULL DEFAULT 0 CHECK (last_seq >= 0),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
-);
+) WITH (fillfactor = 70);
 CREATE INDEX IF NOT EXISTS sessions_by_project ON sessions (project_id, id);
 
 -- base_tree is what changes are measured against; applying a change moves it forward.
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS session_worktrees (
     created_at    timestamptz NOT NULL DEFAULT now()
 );
 
--- idle <-> active (a turn runs); either -> crashed (agent died), -> closed (evicted or asked for); crashed, closed -> idle (opened again).
+-- idle <-> active (a turn runs); either -> crashed (agent died), -> closed (evicted or asked for); crashed, closed -> idle (opened again); crashed -> closed.
 CREATE TABLE IF NOT EXISTS agent_sessions (
     session_id       text NOT NULL REFERENCES sessions ON DELETE CASCADE,
     agent            text NOT NULL,
@@ -48,8 +48,11 @@ CREATE TABLE IF NOT EXISTS agent_sessions (
 
 -- pending -> running (claimed) -> completed | failed | cancelled; pending -> cancelled | failed | blocked; blocked -> pending | cancelled | failed;
 -- running -> pending only where the turn provably never started. `owner` is the host incarnation that claimed it, `attempt` its fencing number.
+-- `prompt_sent` is set just before the prompt is written to the agent: without it the turn provably never started.
+-- `ordinal` is the order of acceptance, whatever clocks do.
 CREATE TABLE IF NOT EXISTS tasks (
     id                 text PRIMARY KEY,
+    ordinal            bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     session_id         text NOT NULL REFERENCES sessions ON DELETE CASCADE,
     parent_task_id     text REFERENCES tasks ON DELETE SET NULL,
     agent              text NOT NULL,
@@ -67,6 +70,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     usage              jsonb,
     owner              text,
     attempt            integer NOT NULL DEFAULT 0,
+    prompt_sent        boolean NOT NULL DEFAULT false,
     cancel_requested   boolean NOT NULL DEFAULT false,
     idempotency_key    text,
     created_at         timestamptz NOT NULL DEFAULT now(),
@@ -75,19 +79,23 @@ CREATE TABLE IF NOT EXISTS tasks (
     CHECK ((state = 'running') <= (owner IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
 );
-CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (created_at, id) WHERE state = 'pending';
-CREATE INDEX IF NOT EXISTS tasks_by_session ON tasks (session_id, id);
+CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (ordinal) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS tasks_waiting_by_session ON tasks (session_id, ordinal) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS tasks_by_session ON tasks (session_id, ordinal);
+CREATE UNIQUE INDEX IF NOT EXISTS tasks_by_order ON tasks (ordinal);
+-- The same key from the same session is the same wish.
+CREATE UNIQUE INDEX IF NOT EXISTS tasks_one_per_key ON tasks (session_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 -- At most one running turn per session.
 CREATE UNIQUE INDEX IF NOT EXISTS tasks_one_running ON tasks (session_id) WHERE state = 'running';
 
--- Append only. seq is contiguous from 1 per session.
+-- Append only. seq is contiguous from 1 per session. `event` is json, not jsonb: it is kept and served as it was encoded.
 CREATE TABLE IF NOT EXISTS events (
     session_id text NOT NULL REFERENCES sessions ON DELETE CASCADE,
     seq        bigint NOT NULL CHECK (seq > 0),
     at         timestamptz NOT NULL,
     agent      text,
     task_id    text,
-    event      jsonb NOT NULL,
+    event      json NOT NULL,
     PRIMARY KEY (session_id, seq)
 );
 

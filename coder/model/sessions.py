@@ -25,6 +25,14 @@ class SessionState(StrEnum):
     CLOSING = "closing"
 
 
+SESSION_TRANSITIONS: dict[SessionState, frozenset[SessionState]] = {
+    SessionState.OPENING: frozenset({SessionState.OPEN, SessionState.CLOSING}),
+    SessionState.OPEN: frozenset({SessionState.CLOSING}),
+    SessionState.CLOSING: frozenset({SessionState.OPEN}),
+}
+"""Closing goes back to open where the worktree could not be removed."""
+
+
 class Session(Value):
     """One working context bound to one worktree. `last_seq` is the newest journal number."""
 
@@ -56,6 +64,18 @@ class AgentSessionStatus(StrEnum):
     ACTIVE = "active"
     CRASHED = "crashed"
     CLOSED = "closed"
+
+
+AGENT_SESSION_TRANSITIONS: dict[AgentSessionStatus, frozenset[AgentSessionStatus]] = {
+    AgentSessionStatus.IDLE: frozenset(
+        {AgentSessionStatus.ACTIVE, AgentSessionStatus.CRASHED, AgentSessionStatus.CLOSED}
+    ),
+    AgentSessionStatus.ACTIVE: frozenset(
+        {AgentSessionStatus.IDLE, AgentSessionStatus.CRASHED, AgentSessionStatus.CLOSED}
+    ),
+    AgentSessionStatus.CRASHED: frozenset({AgentSessionStatus.IDLE, AgentSessionStatus.CLOSED}),
+    AgentSessionStatus.CLOSED: frozenset({AgentSessionStatus.IDLE}),
+}
 
 
 class AgentSession(Value):

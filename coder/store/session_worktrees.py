@@ -1,0 +1,47 @@
+"""Where sessions work, and what their changes are measured against."""
+
+from asyncpg import Connection, Record
+
+from coder.model.sessions import Worktree
+from coder.store.rows import found, wrong_state
+from coder.store.statements import sql
+
+
+async def insert(c: Connection, worktree: Worktree) -> Worktree:
+    """Record the worktree of a session."""
+    row = await c.fetchrow(
+        sql("insert_worktree"),
+        worktree.session_id,
+        str(worktree.worktree_path),
+        worktree.branch,
+        worktree.base_commit,
+        worktree.base_tree,
+    )
+    return _read(found(row, "worktree", worktree.session_id))
+
+
+async def get(c: Connection, session_id: str) -> Worktree:
+    """The worktree of a session; NotFound."""
+    return _read(found(await c.fetchrow(sql("get_worktree"), session_id), "worktree", session_id))
+
+
+async def set_base_tree(c: Connection, session_id: str, tree: str, *, expected: str) -> Worktree:
+    """Move the base from the tree the caller saw.
+
+    Raises:
+        NotFound. WrongState: somebody moved it in between.
+    """
+    row = await c.fetchrow(sql("set_base_tree"), session_id, expected, tree)
+    if row is None:
+        worktree = await get(c, session_id)
+        raise wrong_state("base tree of", session_id, worktree.base_tree, [expected])
+    return _read(row)
+
+
+async def all_worktrees(c: Connection) -> tuple[Worktree, ...]:
+    """Every worktree."""
+    return tuple(_read(row) for row in await c.fetch(sql("all_worktrees")))
+
+
+def _read(row: Record) -> Worktree:
+    return Worktree.model_validate(dict(row))

@@ -1,0 +1,71 @@
+"""Sessions, seen together with their worktrees."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from asyncpg import Connection, ForeignKeyViolationError, Record
+
+from coder.errors import NotFound
+from coder.model.sessions import Session, SessionState
+from coder.protocol import Page
+from coder.store.cursors import check_limit, decode_cursor, page_of
+from coder.store.rows import found, wrong_state
+from coder.store.statements import sql
+
+
+async def insert(
+    c: Connection, *, id: str, project_id: str, name: str, base_ref: str | None, created_at: datetime
+) -> Session:
+    """A new session in state `opening`; NotFound where the project is gone."""
+    try:
+        row = await c.fetchrow(sql("insert_session"), id, project_id, name, base_ref, created_at)
+    except ForeignKeyViolationError as error:
+        raise NotFound(f"no such project: {project_id}", noun="project", id=project_id) from error
+    return _read(found(row, "session", id))
+
+
+async def get(c: Connection, id: str) -> Session:
+    """One session; NotFound."""
+    return _read(found(await c.fetchrow(sql("get_session"), id), "session", id))
+
+
+async def list_page(
+    c: Connection, *, project_id: str | None = None, after: str | None = None, limit: int = 100
+) -> Page[Session]:
+    """A page, newest first; `after` is the cursor of the page before."""
+    key = decode_cursor("sessions", after, str)
+    rows = await c.fetch(sql("list_sessions"), project_id, key, check_limit(limit) + 1)
+    return page_of("sessions", rows, limit, _read)
+
+
+async def all_sessions(c: Connection) -> tuple[Session, ...]:
+    """Every session, oldest first."""
+    return tuple(_read(row) for row in await c.fetch(sql("all_sessions")))
+
+
+async def rename(c: Connection, id: str, name: str) -> Session:
+    """Give it another name; NotFound."""
+    found(await c.fetchrow(sql("rename_session"), id, name), "session", id)
+    return await get(c, id)
+
+
+async def move(c: Connection, id: str, from_states: Collection[SessionState], to: SessionState) -> Session:
+    """Leave one of the named states for another.
+
+    Raises:
+        NotFound. WrongState: it is in none of them.
+    """
+    row = await c.fetchrow(sql("move_session"), id, [str(state) for state in from_states], str(to))
+    session = await get(c, id)
+    if row is None:
+        raise wrong_state("session", id, session.state, from_states)
+    return session
+
+
+async def delete(c: Connection, id: str) -> None:
+    """Forget a session with its tasks, records, changes and requests; NotFound."""
+    found(await c.fetchrow(sql("delete_session"), id), "session", id)
+
+
+def _read(row: Record) -> Session:
+    return Session.model_validate(dict(row))

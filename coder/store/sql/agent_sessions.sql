@@ -1,0 +1,36 @@
+-- name: upsert_agent_session
+-- Record an agent session as it was just opened.
+INSERT INTO agent_sessions (session_id, agent, backend, agent_session_id, server_port, status, last_active_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (session_id, agent) DO UPDATE SET
+    backend = EXCLUDED.backend,
+    agent_session_id = EXCLUDED.agent_session_id,
+    server_port = EXCLUDED.server_port,
+    status = EXCLUDED.status,
+    last_active_at = EXCLUDED.last_active_at
+RETURNING *;
+
+-- name: get_agent_session
+-- One agent session.
+SELECT * FROM agent_sessions WHERE session_id = $1 AND agent = $2;
+
+-- name: list_agent_sessions
+-- Every agent that ever took a turn in a session.
+SELECT * FROM agent_sessions WHERE session_id = $1 ORDER BY created_at, agent;
+
+-- name: move_agent_session
+-- Leave one of the named states for another; a port goes with the server behind it.
+UPDATE agent_sessions SET
+    status = $4,
+    server_port = CASE WHEN $4 IN ('crashed', 'closed') THEN NULL ELSE server_port END,
+    last_active_at = now()
+WHERE session_id = $1 AND agent = $2 AND status = ANY ($3::text[])
+RETURNING *;
+
+-- name: reset_agent_sessions
+-- After a crash no agent lives: active -> crashed, idle -> closed.
+UPDATE agent_sessions SET
+    status = CASE status WHEN 'active' THEN 'crashed' ELSE 'closed' END,
+    server_port = NULL
+WHERE status IN ('active', 'idle')
+RETURNING *;

@@ -1,0 +1,17 @@
+-- name: insert_worktree
+-- Record where a session works.
+INSERT INTO session_worktrees (session_id, worktree_path, branch, base_commit, base_tree)
+VALUES ($1, $2, $3, $4, $5)
+RETURNING *;
+
+-- name: get_worktree
+-- The worktree of a session.
+SELECT * FROM session_worktrees WHERE session_id = $1;
+
+-- name: set_base_tree
+-- Move what changes are measured against, from the tree the caller saw.
+UPDATE session_worktrees SET base_tree = $3 WHERE session_id = $1 AND base_tree = $2 RETURNING *;
+
+-- name: all_worktrees
+-- Every worktree: what boot compares with the disk.
+SELECT * FROM session_worktrees ORDER BY session_id;

@@ -1,0 +1,128 @@
+-- name: insert_task
+-- Accept a task into an open session; no row when its key was used before or the session is not open.
+INSERT INTO tasks (
+    id, session_id, parent_task_id, agent, model, mode_id, thinking_option_id, feature_values, attachments, input,
+    state, idempotency_key, created_at
+)
+SELECT $1, s.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+FROM sessions s
+WHERE s.id = $2 AND s.state = 'open'
+ON CONFLICT (session_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+RETURNING *;
+
+-- name: find_task_by_key
+-- The task that a key stands for.
+SELECT * FROM tasks WHERE session_id = $1 AND idempotency_key = $2;
+
+-- name: get_task
+-- One task.
+SELECT * FROM tasks WHERE id = $1;
+
+-- name: list_tasks
+-- A keyset page of all tasks or of one session's, in the named states, newest first.
+SELECT * FROM tasks
+WHERE ($1::text IS NULL OR session_id = $1)
+  AND ($2::text[] IS NULL OR state = ANY ($2))
+  AND ($3::bigint IS NULL OR ordinal < $3)
+ORDER BY ordinal DESC
+LIMIT $4;
+
+-- name: claim_task
+-- The oldest pending task of an open session that has nothing running: pending -> running.
+-- A claimer skips what another one is just claiming, and never takes a later task of a session before an earlier one.
+WITH chosen AS (
+    SELECT t.id
+    FROM tasks t
+    JOIN sessions s ON s.id = t.session_id
+    WHERE t.state = 'pending'
+      AND s.state = 'open'
+      AND t.session_id <> ALL ($2::text[])
+      AND NOT EXISTS (SELECT FROM tasks r WHERE r.session_id = t.session_id AND r.state = 'running')
+      AND NOT EXISTS (
+          SELECT FROM tasks e WHERE e.session_id = t.session_id AND e.state = 'pending' AND e.ordinal < t.ordinal
+      )
+    ORDER BY t.ordinal
+    LIMIT 1
+    FOR UPDATE OF t SKIP LOCKED
+)
+UPDATE tasks SET
+    state = 'running',
+    owner = $1,
+    attempt = attempt + 1,
+    prompt_sent = false,
+    started_at = now()
+FROM chosen
+WHERE tasks.id = chosen.id AND tasks.state = 'pending'
+RETURNING tasks.*;
+
+-- name: mark_task_sent
+-- From here on the agent may have seen the prompt.
+UPDATE tasks SET prompt_sent = true WHERE id = $1 AND attempt = $2 AND state = 'running' RETURNING *;
+
+-- name: finish_task
+-- running -> completed | failed | cancelled, by the attempt that runs it.
+UPDATE tasks SET
+    state = $3,
+    error = $4,
+    stop_reason = $5,
+    output_summary = $6,
+    usage = $7,
+    ended_at = now()
+WHERE id = $1 AND attempt = $2 AND state = 'running'
+RETURNING *;
+
+-- name: requeue_task
+-- running -> pending, where the prompt provably never left the host.
+UPDATE tasks SET state = 'pending', owner = NULL, started_at = NULL
+WHERE id = $1 AND attempt = $2 AND state = 'running' AND NOT prompt_sent
+RETURNING *;
+
+-- name: cancel_pending_task
+-- pending | blocked -> cancelled.
+UPDATE tasks SET state = 'cancelled', cancel_requested = true, ended_at = now()
+WHERE id = $1 AND state IN ('pending', 'blocked')
+RETURNING *;
+
+-- name: request_task_cancel
+-- Ask the turn that runs to end.
+UPDATE tasks SET cancel_requested = true WHERE id = $1 AND state = 'running' RETURNING *;
+
+-- name: fail_waiting_task
+-- pending | blocked -> failed.
+UPDATE tasks SET state = 'failed', error = $2, ended_at = now()
+WHERE id = $1 AND state IN ('pending', 'blocked')
+RETURNING *;
+
+-- name: block_task
+-- pending -> blocked.
+UPDATE tasks SET state = 'blocked' WHERE id = $1 AND state = 'pending' RETURNING *;
+
+-- name: unblock_task
+-- blocked -> pending.
+UPDATE tasks SET state = 'pending' WHERE id = $1 AND state = 'blocked' RETURNING *;
+
+-- name: requeue_unsent_tasks
+-- After a crash: running -> pending, where the prompt provably never left the dead host and nobody asked for an end.
+UPDATE tasks SET state = 'pending', owner = NULL, started_at = NULL
+WHERE state = 'running' AND owner <> $1 AND NOT prompt_sent AND NOT cancel_requested
+RETURNING *;
+
+-- name: cancel_unsent_tasks
+-- After a crash: running -> cancelled, where an end was asked for and the prompt never left.
+UPDATE tasks SET state = 'cancelled', ended_at = now()
+WHERE state = 'running' AND owner <> $1 AND NOT prompt_sent AND cancel_requested
+RETURNING *;
+
+-- name: fail_interrupted_tasks
+-- After a crash: running -> failed, where the agent may have seen the prompt.
+UPDATE tasks SET state = 'failed', error = $2, ended_at = now()
+WHERE state = 'running' AND owner <> $1 AND prompt_sent
+RETURNING *;
+
+-- name: running_tasks_of_other_runs
+-- What a dead host left running.
+SELECT * FROM tasks WHERE state = 'running' AND owner <> $1 ORDER BY ordinal;
+
+-- name: count_pending_tasks
+-- How many tasks wait.
+SELECT count(*) FROM tasks WHERE state = 'pending';

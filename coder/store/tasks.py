@@ -1,0 +1,207 @@
+"""Tasks: accepted, claimed by one, ended once."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from asyncpg import Connection, ForeignKeyViolationError, Record
+
+from coder.errors import InvalidInput
+from coder.model.tasks import TRANSITIONS, Fault, Task, TaskState, Usage
+from coder.model.values import Value
+from coder.protocol import Page
+from coder.store import sessions
+from coder.store.cursors import check_limit, decode_cursor, page_of
+from coder.store.rows import found, wrong_state
+from coder.store.statements import sql
+
+INTERRUPTED = Fault(code="interrupted", message="the host stopped while this turn was running")
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What became of the tasks that a dead host left running."""
+
+    ended: tuple[Task, ...]
+    """Failed as `interrupted`, or cancelled where that was asked for before the prompt was sent."""
+    requeued: tuple[Task, ...]
+
+
+async def insert(c: Connection, task: Task, *, idempotency_key: str | None = None) -> Task:
+    """Accept a task; whoever listens on `tasks_new` hears of it at commit.
+
+    A key that this session used before gives the task it stands for: its id differs from `task.id`, and the caller
+    compares the rest.
+
+    Raises:
+        NotFound: the session is gone. WrongState: it is not open. InvalidInput: the parent task is not there.
+    """
+    try:
+        row = await c.fetchrow(sql("insert_task"), *_columns(task), idempotency_key, task.created_at)
+    except ForeignKeyViolationError as error:
+        raise InvalidInput(f"no such parent task: {task.parent_task_id}", field="parent_task_id") from error
+    if row is None and idempotency_key is not None:
+        row = await c.fetchrow(sql("find_task_by_key"), task.session_id, idempotency_key)
+    if row is None:
+        session = await sessions.get(c, task.session_id)
+        raise wrong_state("session", session.id, session.state, ["open"])
+    return _read(row)
+
+
+async def get(c: Connection, id: str) -> Task:
+    """One task; NotFound."""
+    return _read(found(await c.fetchrow(sql("get_task"), id), "task", id))
+
+
+async def find_by_key(c: Connection, session_id: str, idempotency_key: str) -> Task | None:
+    """The task that a key of this session stands for, if it was used."""
+    row = await c.fetchrow(sql("find_task_by_key"), session_id, idempotency_key)
+    return _read(row) if row else None
+
+
+async def list_page(
+    c: Connection,
+    *,
+    session_id: str | None = None,
+    states: Collection[TaskState] | None = None,
+    after: str | None = None,
+    limit: int = 100,
+) -> Page[Task]:
+    """A page, newest first; `after` is the cursor of the page before."""
+    key = decode_cursor("tasks", after, int)
+    wanted = None if states is None else [str(state) for state in states]
+    rows = await c.fetch(sql("list_tasks"), session_id, wanted, key, check_limit(limit) + 1)
+    return page_of("tasks", rows, limit, _read, "ordinal")
+
+
+async def claim(c: Connection, owner: str, *, busy_sessions: Collection[str] = ()) -> Task | None:
+    """Take the oldest pending task of an open session that has nothing running; None where there is none.
+
+    No two claimers get the same task, and the tasks of one session are given out in the order they were accepted.
+    """
+    row = await c.fetchrow(sql("claim_task"), owner, list(busy_sessions))
+    return _read(row) if row else None
+
+
+async def mark_sent(c: Connection, id: str, attempt: int) -> Task:
+    """Say, just before the prompt is written to the agent, that from here on it may have been seen.
+
+    Raises:
+        NotFound. WrongState: this attempt is not running any more.
+    """
+    return await _moved(c, await c.fetchrow(sql("mark_task_sent"), id, attempt), id, [TaskState.RUNNING])
+
+
+async def finish(
+    c: Connection,
+    id: str,
+    attempt: int,
+    state: TaskState,
+    *,
+    error: Fault | None = None,
+    stop_reason: str | None = None,
+    output_summary: str | None = None,
+    usage: Usage | None = None,
+) -> Task:
+    """End a running task, as the attempt that runs it.
+
+    Raises:
+        NotFound. WrongState: it is not running, or another attempt has it.
+    """
+    if state is TaskState.PENDING or state not in TRANSITIONS[TaskState.RUNNING]:
+        raise ValueError(f"a running task does not end as {state}")
+    row = await c.fetchrow(
+        sql("finish_task"), id, attempt, str(state), _dumped(error), stop_reason, output_summary, _dumped(usage)
+    )
+    return await _moved(c, row, id, [TaskState.RUNNING])
+
+
+async def requeue(c: Connection, id: str, attempt: int) -> Task:
+    """Put a claimed task back where its prompt provably never left the host.
+
+    Raises:
+        NotFound. WrongState: it is not running, another attempt has it, or the prompt was sent.
+    """
+    return await _moved(c, await c.fetchrow(sql("requeue_task"), id, attempt), id, [TaskState.RUNNING])
+
+
+async def cancel_pending(c: Connection, id: str) -> Task:
+    """End a task that waits; NotFound, WrongState."""
+    return await _moved(c, await c.fetchrow(sql("cancel_pending_task"), id), id, _WAITING)
+
+
+async def request_cancel(c: Connection, id: str) -> Task:
+    """Record that the running turn shall end; NotFound, WrongState."""
+    return await _moved(c, await c.fetchrow(sql("request_task_cancel"), id), id, [TaskState.RUNNING])
+
+
+async def fail_waiting(c: Connection, id: str, error: Fault) -> Task:
+    """End a task that waits and can never run; NotFound, WrongState."""
+    return await _moved(c, await c.fetchrow(sql("fail_waiting_task"), id, _dumped(error)), id, _WAITING)
+
+
+async def block(c: Connection, id: str) -> Task:
+    """Hold a pending task back; NotFound, WrongState."""
+    return await _moved(c, await c.fetchrow(sql("block_task"), id), id, [TaskState.PENDING])
+
+
+async def unblock(c: Connection, id: str) -> Task:
+    """Let a blocked task wait for its turn again; NotFound, WrongState."""
+    return await _moved(c, await c.fetchrow(sql("unblock_task"), id), id, [TaskState.BLOCKED])
+
+
+async def running_of_other_runs(c: Connection, run_id: str) -> tuple[Task, ...]:
+    """What other runs left running, in the order it was accepted."""
+    return tuple(_read(row) for row in await c.fetch(sql("running_tasks_of_other_runs"), run_id))
+
+
+async def reconcile(c: Connection, run_id: str) -> Reconciled:
+    """Give every task that another run left running its state: nothing that an agent may have seen runs again."""
+    failed = await c.fetch(sql("fail_interrupted_tasks"), run_id, _dumped(INTERRUPTED))
+    cancelled = await c.fetch(sql("cancel_unsent_tasks"), run_id)
+    requeued = await c.fetch(sql("requeue_unsent_tasks"), run_id)
+    return Reconciled(
+        ended=tuple(_read(row) for row in [*failed, *cancelled]), requeued=tuple(_read(row) for row in requeued)
+    )
+
+
+async def pending_count(c: Connection) -> int:
+    """How many tasks wait."""
+    return int(await c.fetchval(sql("count_pending_tasks")))
+
+
+_WAITING = (TaskState.PENDING, TaskState.BLOCKED)
+
+
+async def _moved(c: Connection, row: Record | None, id: str, wanted: Collection[TaskState]) -> Task:
+    if row is None:
+        task = await get(c, id)
+        if task.state in wanted:
+            raise wrong_state(
+                "task", id, f"{task.state} in attempt {task.attempt}", ["this attempt, before its prompt"]
+            )
+        raise wrong_state("task", id, task.state, wanted)
+    return _read(row)
+
+
+def _columns(task: Task) -> tuple[object, ...]:
+    return (
+        task.id,
+        task.session_id,
+        task.parent_task_id,
+        task.agent,
+        task.model,
+        task.mode_id,
+        task.thinking_option_id,
+        task.feature_values,
+        [attachment.model_dump(mode="json") for attachment in task.attachments],
+        task.input,
+        str(task.state),
+    )
+
+
+def _dumped(value: Value | None) -> object:
+    return None if value is None else value.model_dump(mode="json")
+
+
+def _read(row: Record) -> Task:
+    return Task.model_validate(dict(row))
