@@ -1,4 +1,4 @@
-"""The wires of model vendors, as pure translation: a request body is read, an answer's parts become frames or a body."""
+"""The wires of model vendors, as pure translation: request bodies are read, parts become frames or one body."""
 
 import json
 import os

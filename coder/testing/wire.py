@@ -9,6 +9,9 @@ from typing import TypeAlias
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 Fields: TypeAlias = "Mapping[str, Json]"
 
+CLOSED = -32099
+"""The code of a request that the other side left unanswered when it closed the connection."""
+
 
 def fields(value: Json) -> Fields:
     """The value when it is an object, else an empty one."""
@@ -44,6 +47,10 @@ class _Pending:
         self.answered = threading.Event()
         self.answer: Fields = {}
 
+    def settle(self, answer: Fields) -> None:
+        self.answer = answer
+        self.answered.set()
+
 
 class Peer:
     """One end of a connection. `messages` belongs to one thread; everything else may be called from any."""
@@ -65,8 +72,9 @@ class Peer:
                 if "method" in message:
                     yield message
                 elif pending := self._pending.pop(str(message.get("id")), None):
-                    pending.answer = message
-                    pending.answered.set()
+                    pending.settle(message)
+        while self._pending:
+            self._pending.popitem()[1].settle({"error": {"code": CLOSED, "message": "the connection is closed"}})
 
     def write(self, data: bytes) -> None:
         """Put bytes on the wire, whole, as they are."""
