@@ -178,8 +178,11 @@ class Ack(Value):
 
 
 class ErrorFrame(Value):
+    """`id` names the command that failed, `session_id` the subscription that ended."""
+
     type: Literal["error"] = "error"
     id: str | None = None
+    session_id: str | None = None
     code: str
     message: str
     retryable: bool

@@ -174,6 +174,7 @@ export interface ErrorReported {
 export interface ErrorFrame {
   type: "error";
   id: string | null;
+  session_id: string | null;
   code: string;
   message: string;
   retryable: boolean;
