@@ -1,0 +1,113 @@
+// Calls of the host's HTTP API.
+
+import type {
+  Change,
+  ChangeDetail,
+  JournalRecord,
+  Page,
+  PermissionRequest,
+  Problem,
+  Project,
+  ProviderSnapshot,
+  Session,
+  Task,
+} from "./protocol.ts";
+
+/** What the host said when it refused, or that it could not be reached (status 0). */
+export class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly retryable: boolean,
+  ) {
+    super(message);
+  }
+}
+
+const PAGE = 500;
+
+async function call<Answer>(method: string, path: string, body?: unknown, key?: string): Promise<Answer> {
+  const headers: Record<string, string> = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (key) headers["Idempotency-Key"] = key;
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      credentials: "same-origin",
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new Refusal(0, "unreachable", "The host cannot be reached.", true);
+  }
+  if (!response.ok) throw await refusalOf(response);
+  return (response.status === 204 ? undefined : await response.json()) as Answer;
+}
+
+async function refusalOf(response: Response): Promise<Refusal> {
+  try {
+    const problem = (await response.json()) as Problem;
+    return new Refusal(response.status, problem.code, problem.detail, problem.retryable);
+  } catch {
+    return new Refusal(response.status, "http_error", `The host answered ${response.status}.`, response.status >= 500);
+  }
+}
+
+async function all<Item>(path: string): Promise<Item[]> {
+  const items: Item[] = [];
+  let cursor: string | null = null;
+  do {
+    const query: string = `${path.includes("?") ? "&" : "?"}limit=${PAGE}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`;
+    const page: Page<Item> = await call("GET", path + query);
+    items.push(...page.items);
+    cursor = page.next;
+  } while (cursor);
+  return items;
+}
+
+const part = encodeURIComponent;
+
+export const api = {
+  logIn: (token: string) => call<void>("POST", "/api/login", { token }),
+  logOut: () => call<void>("POST", "/api/logout", {}),
+  projects: () => all<Project>("/api/projects"),
+  registerProject: (repoPath: string) => call<Project>("POST", "/api/projects", { repo_path: repoPath }),
+  sessions: () => all<Session>("/api/sessions"),
+  openSession: (projectId: string, name: string | null, key: string) =>
+    call<Session>("POST", "/api/sessions", { project_id: projectId, name }, key),
+  renameSession: (id: string, name: string) => call<Session>("PATCH", `/api/sessions/${part(id)}`, { name }),
+  closeSession: (id: string, force: boolean) =>
+    call<void>("DELETE", `/api/sessions/${part(id)}${force ? "?force=1" : ""}`),
+  /** The newest tasks of all sessions, newest first. */
+  recentTasks: async () => (await call<Page<Task>>("GET", `/api/tasks?limit=${PAGE}`)).items,
+  waitingPermissions: () => all<PermissionRequest>("/api/permissions?status=pending"),
+  records: async (id: string, after: number, limit: number) =>
+    (await call<Page<JournalRecord>>("GET", `/api/sessions/${part(id)}/events?after=${after}&limit=${limit}`)).items,
+  changes: (id: string) => all<Change>(`/api/sessions/${part(id)}/changes`),
+  change: (id: string) => call<ChangeDetail>("GET", `/api/changes/${part(id)}`),
+  decide: (id: string, word: "apply" | "reject" | "revert", key: string) =>
+    call<Change>("POST", `/api/changes/${part(id)}/${word}`, {}, key),
+  decideAll: (id: string, word: "apply" | "reject", key: string) =>
+    call<Page<Change>>("POST", `/api/sessions/${part(id)}/changes/${word}`, {}, key),
+  providers: async (force = false) =>
+    (await call<Page<ProviderSnapshot>>("GET", `/api/providers/snapshot${force ? "?force=1" : ""}`)).items,
+  refreshProviders: async (ids: string[] | null) =>
+    (await call<Page<ProviderSnapshot>>("POST", "/api/providers/refresh", { providers: ids })).items,
+  enableProvider: (id: string, enabled: boolean) =>
+    call<unknown>("PATCH", "/api/providers/config?merge=fields", { providers: { [id]: { enabled } } }),
+};
+
+/** Words for a person, whatever was thrown. */
+export function wordsOf(error: unknown): string {
+  if (error instanceof Refusal && error.status === 0) return error.message;
+  const words = error instanceof Error ? error.message : String(error);
+  return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? "" : ".");
+}
+
+/** A key that stands for one wish: sent again, it is carried out once. */
+export function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return `pane-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
