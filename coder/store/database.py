@@ -99,6 +99,16 @@ class Store:
             with anyio.CancelScope(shield=True):
                 await transaction.commit()
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A connection whose statements all see the database as of one moment, for reading.
+
+        Raises:
+            Unavailable: as for `connection`.
+        """
+        async with self.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+
     async def is_up(self) -> bool:
         """Whether the database answers within two seconds."""
         try:

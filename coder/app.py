@@ -1,0 +1,110 @@
+"""The composition root: settings in, a serving host out."""
+
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskStatus
+
+from coder.api.auth import load_token
+from coder.api.routes import build_api
+from coder.api.server import bind, open_server
+from coder.errors import HostConfigError
+from coder.host import Host, open_host
+from coder.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A host that answers at `url`."""
+
+    host: Host
+    url: str
+
+    @property
+    def login_url(self) -> str:
+        """Opens the pane signed in: the token is in the fragment, which no server sees."""
+        return f"{self.url}/#token={self.host.token}"
+
+
+@asynccontextmanager
+async def open_serving(settings: Settings) -> AsyncGenerator[Serving]:
+    """A host and its server. Leaving ends them in order: new work refused, turns given their grace time, agents ended,
+    the journal stored, sockets closed, the database stopped.
+
+    Raises:
+        HostConfigError: it cannot start as it is set up; possibly inside an exception group.
+    """
+    with contextlib.closing(bind(settings.host, settings.port)) as listener:
+        async with (
+            open_host(settings, load_token(settings.home)) as host,
+            open_server(build_api(host), listener) as url,
+        ):
+            try:
+                yield Serving(host, url)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await host.drain()
+                    await host.pool.close_all()
+                    await host.journal.flush_all()
+
+
+async def serve(settings: Settings, announce: Callable[[Serving], None]) -> None:
+    """Run a host until SIGINT or SIGTERM. A second signal ends it at once: the watchdog and the database's guard clean
+    up then. `announce` is called once it answers.
+    """
+    stop = anyio.Event()
+    async with anyio.create_task_group() as group:
+        await group.start(_watch_signals, stop)
+        async with open_serving(settings) as serving:
+            announce(serving)
+            await stop.wait()
+            logger.info("stopping: waiting for %d running turns", serving.host.dispatcher.running)
+        group.cancel_scope.cancel()
+
+
+async def _watch_signals(stop: anyio.Event, *, task_status: TaskStatus[None]) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                logger.warning("second signal: ending now")
+                os._exit(128 + number)
+            stop.set()
+
+
+def run(settings: Settings) -> None:
+    """`coder up`: serve until told to stop.
+
+    Raises:
+        HostConfigError: it cannot start as it is set up.
+    """
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        anyio.run(serve, settings, _print_login)
+    except BaseExceptionGroup as group:
+        raise _configuration_fault(group) or group from group
+
+
+def _print_login(serving: Serving) -> None:
+    print(  # noqa: T201
+        f"coder is ready. Open it with this link (it holds your access token):\n\n  {serving.login_url}\n", flush=True
+    )
+
+
+def _configuration_fault(group: BaseExceptionGroup[BaseException]) -> HostConfigError | None:
+    """The fault in the set-up among what the open contexts wrapped, if that is all there is."""
+    faults, others = group.split(HostConfigError)
+    while faults is not None and others is None:
+        first = faults.exceptions[0]
+        if isinstance(first, HostConfigError):
+            return first
+        faults = first if isinstance(first, BaseExceptionGroup) else None
+    return None

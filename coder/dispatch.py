@@ -1,0 +1,392 @@
+"""The dispatcher: claim a task, run its turn, finish it. Woken by LISTEN, with a slow poll as the safety net."""
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import anyio
+from anyio.abc import TaskGroup
+
+from coder.backends.base import PromptContext, PromptInput, SessionOptions, TurnResult
+from coder.changes import Changes
+from coder.errors import CoderError, Conflict, IdempotencyMismatch, Unavailable, WrongState
+from coder.journal import Journal
+from coder.model.changes import FileDifference
+from coder.model.events import (
+    AgentEvent,
+    AgentStatusChanged,
+    Error,
+    TaskQueued,
+    Text,
+    TurnEnded,
+    TurnStarted,
+    UserText,
+)
+from coder.model.permissions import PermissionOption, PermissionOutcome
+from coder.model.sessions import AgentSession, AgentSessionStatus, Session
+from coder.model.tasks import ENDED, Fault, Task, TaskState
+from coder.model.tool_calls import ToolCall
+from coder.model.values import new_id, now
+from coder.permissions import Permissions
+from coder.pool import AgentPool, Lease
+from coder.protocol import NewTask, Page
+from coder.providers.providers import Providers
+from coder.sessions import Sessions
+from coder.store import agent_sessions, tasks
+from coder.store.database import Store
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 2.0
+SUMMARY_CHARACTERS = 4000
+RETRY_SECONDS = 1.0
+INTERRUPTED = Fault(
+    code="interrupted", message="the host stopped while this turn was running; send the prompt again to retry"
+)
+
+
+@dataclass
+class _Turn:
+    """A running turn: `cancel` ends it politely, `starting` covers the time until its prompt is sent."""
+
+    task: Task
+    cancel: anyio.Event = field(default_factory=anyio.Event)
+    starting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    done: anyio.Event = field(default_factory=anyio.Event)
+    summary: str = ""
+
+
+class Dispatcher:
+    """`mode` tells whether tasks are heard of by NOTIFY or only found by polling."""
+
+    def __init__(
+        self,
+        group: TaskGroup,
+        store: Store,
+        journal: Journal,
+        pool: AgentPool,
+        permissions: Permissions,
+        changes: Changes,
+        sessions: Sessions,
+        providers: Providers,
+        *,
+        mode: Callable[[], Literal["notify", "polling"]],
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._group = group
+        self._store = store
+        self._journal = journal
+        self._pool = pool
+        self._permissions = permissions
+        self._changes = changes
+        self._sessions = sessions
+        self._providers = providers
+        self._mode = mode
+        self._poll_seconds = poll_seconds
+        self._work = anyio.Event()
+        self._turns: dict[str, _Turn] = {}
+        self._is_stopping = False
+
+    @property
+    def mode(self) -> Literal["notify", "polling"]:
+        return self._mode()
+
+    @property
+    def running(self) -> int:
+        """How many turns are running."""
+        return len(self._turns)
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._work.set()
+
+    async def submit(self, wish: NewTask, *, idempotency_key: str | None = None) -> Task:
+        """Accept a prompt: the task is committed when this returns.
+
+        The same key with the same body gives the same task again.
+
+        Raises:
+            NotFound: no such session or agent. AgentUnavailable: the agent is disabled or not installed.
+            IdempotencyMismatch: the key came before with another body. Unavailable: the host is shutting down.
+        """
+        if self._is_stopping:
+            raise Unavailable("the host is shutting down")
+        self._providers.require_usable(wish.agent)
+        await self._sessions.get(wish.session_id)
+        task = Task(
+            **wish.model_dump(exclude={"type", "id"}), id=new_id("tsk"), state=TaskState.PENDING, created_at=now()
+        )
+        async with self._journal.commit(wish.session_id) as commit:
+            stored = await tasks.insert(commit.connection, task, idempotency_key=idempotency_key)
+            if stored.id == task.id:
+                commit.append(TaskQueued(task=stored), agent=stored.agent, task_id=stored.id)
+        if _wish_of(stored) != _wish_of(task):
+            raise IdempotencyMismatch("this key was used for another prompt", task_id=stored.id)
+        return stored
+
+    async def get(self, id: str) -> Task:
+        """Raises NotFound."""
+        async with self._store.connection() as connection:
+            return await tasks.get(connection, id)
+
+    async def list(
+        self, session_id: str | None, states: Collection[TaskState], cursor: str | None, limit: int
+    ) -> Page[Task]:
+        async with self._store.connection() as connection:
+            return await tasks.list_page(
+                connection, session_id=session_id, states=states or None, after=cursor, limit=limit
+            )
+
+    async def cancel(self, id: str) -> Task:
+        """Cancel a waiting task at once, a running one politely; a task that was cancelled before stays so.
+
+        Raises:
+            NotFound: no such task. Conflict: it ended another way.
+        """
+        task = await self.get(id)
+        if task.state is TaskState.PENDING or task.state is TaskState.BLOCKED:
+            async with self._journal.commit(task.session_id) as commit:
+                cancelled = await tasks.cancel_pending(commit.connection, id)
+                ended = TurnEnded(task_id=id, state=TaskState.CANCELLED, stop_reason="cancelled")
+                commit.append(ended, agent=task.agent, task_id=id)
+            return cancelled
+        if task.state is TaskState.RUNNING:
+            async with self._store.transaction() as connection:
+                task = await tasks.request_cancel(connection, id)
+            await self._interrupt(id)
+        elif task.state in ENDED and task.state is not TaskState.CANCELLED:
+            raise Conflict(f"the task is {task.state} already", code="task_ended", state=task.state)
+        return task
+
+    async def end_session(self, session_id: str) -> None:
+        """Cancel what waits and what runs in the session; return when its turns have ended and its agents are gone."""
+        async with self._store.connection() as connection:
+            waiting = await tasks.list_page(
+                connection, session_id=session_id, states={TaskState.PENDING, TaskState.BLOCKED}, limit=500
+            )
+        for task in waiting.items:
+            await self.cancel(task.id)
+        turns = [turn for turn in self._turns.values() if turn.task.session_id == session_id]
+        for turn in turns:
+            await self._interrupt(turn.task.id)
+        for turn in turns:
+            await turn.done.wait()
+        await self._pool.close_session(session_id)
+
+    async def warm(self, session_id: str, agent: str) -> AgentSession:
+        """Start the agent of a session before it is asked for anything.
+
+        Raises:
+            NotFound, AgentUnavailable, AgentError: as `submit` and the start itself.
+        """
+        self._providers.require_usable(agent)
+        return await self._pool.warm(_options(await self._sessions.get(session_id), agent))
+
+    async def reconcile(self) -> None:
+        """After a crash: turns that may have reached an agent end as interrupted, others wait again."""
+        async with self._store.connection() as connection:
+            left = await tasks.running_of_other_runs(connection, self._store.run_id)
+            await agent_sessions.reset_after_crash(connection)
+        for task in left:
+            async with self._journal.commit(task.session_id) as commit:
+                try:
+                    await tasks.requeue(commit.connection, task.id, task.attempt)
+                except WrongState:
+                    await tasks.finish(commit.connection, task.id, task.attempt, TaskState.FAILED, error=INTERRUPTED)
+                    ended = TurnEnded(task_id=task.id, state=TaskState.FAILED, error=INTERRUPTED)
+                    commit.append(ended, agent=task.agent, task_id=task.id)
+
+    async def run(self) -> None:
+        """Claim and start turns until stopped."""
+        while not self._is_stopping:
+            self._work = anyio.Event()
+            try:
+                await self._claim_all()
+            except Unavailable as error:
+                logger.warning("dispatch waits for the database: %s", error)
+            with anyio.move_on_after(self._poll_seconds):
+                await self._work.wait()
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, give running turns `grace` seconds, then cancel them and wait for their ends."""
+        self._is_stopping = True
+        self.wake()
+        with anyio.move_on_after(grace):
+            await self._wait_for_turns()
+        for id in list(self._turns):
+            await self._interrupt(id)
+        await self._wait_for_turns()
+
+    async def _wait_for_turns(self) -> None:
+        for turn in list(self._turns.values()):
+            await turn.done.wait()
+
+    async def _claim_all(self) -> None:
+        while not self._is_stopping:
+            async with self._store.transaction() as connection:
+                task = await tasks.claim(connection, self._store.run_id)
+            if task is None:
+                return
+            turn = self._turns[task.id] = _Turn(task)
+            self._group.start_soon(self._carry_out, turn)
+
+    async def _interrupt(self, id: str) -> None:
+        if turn := self._turns.get(id):
+            turn.cancel.set()
+            turn.starting.cancel()
+            await self._permissions.cancel_open(id)
+
+    async def _carry_out(self, turn: _Turn) -> None:
+        """One turn, from claim to its recorded end."""
+        task = turn.task
+        try:
+            try:
+                result = await self._run_turn(turn)
+            except CoderError as error:
+                result = TurnResult(ok=False, error=Fault(code=error.stable_code, message=str(error)))
+            except Exception as error:
+                logger.exception("turn failed", extra={"session": task.session_id, "task": task.id})
+                result = TurnResult(ok=False, error=Fault(code="internal", message=f"the host failed: {error}"))
+            await self._permissions.cancel_open(task.id)
+            await self._until_stored(lambda: self._finish(turn, result))
+        finally:
+            del self._turns[task.id]
+            turn.done.set()
+            self.wake()
+
+    async def _run_turn(self, turn: _Turn) -> TurnResult:
+        task = turn.task
+        await self._announce(task)
+        session = await self._sessions.get(task.session_id)
+        result = TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
+        with turn.starting:
+            async with self._pool.lease(_options(session, task.agent, task)) as lease:
+                await self._mark_working(task)
+                with anyio.CancelScope(shield=True):
+                    result = await self._prompt(turn, lease)
+        return result
+
+    async def _prompt(self, turn: _Turn, lease: Lease) -> TurnResult:
+        task = turn.task
+        if turn.cancel.is_set():
+            return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
+
+        async def emit(event: AgentEvent) -> None:
+            if isinstance(event, Text) and len(turn.summary) < SUMMARY_CHARACTERS:
+                turn.summary += event.text
+            await self._journal.append(task.session_id, event, agent=task.agent, task_id=task.id)
+
+        async def ask(tool_call: ToolCall, options: tuple[PermissionOption, ...]) -> PermissionOutcome:
+            return await self._permissions.ask(task.session_id, task.id, task.agent, tool_call, options)
+
+        context = PromptContext(
+            emit=emit,
+            ask=ask,
+            cancel=turn.cancel,
+            model=task.model,
+            mode_id=task.mode_id,
+            thinking_option_id=task.thinking_option_id,
+        )
+        result = await lease.backend.prompt(lease.handle, PromptInput(task.input, task.attachments), context)
+        if result.ok:
+            self._pool.report_success(task.session_id, task.agent)
+        return result
+
+    async def _announce(self, task: Task) -> None:
+        async with self._journal.commit(task.session_id) as commit:
+            commit.append(TurnStarted(task_id=task.id), agent=task.agent, task_id=task.id)
+            commit.append(UserText(text=task.input), agent=task.agent, task_id=task.id)
+
+    async def _mark_working(self, task: Task) -> None:
+        """The last step before the prompt may leave the host: from here on it is never sent again by itself."""
+        async with self._journal.commit(task.session_id) as commit:
+            await tasks.mark_sent(commit.connection, task.id, task.attempt)
+            await agent_sessions.set_status(commit.connection, task.session_id, task.agent, AgentSessionStatus.ACTIVE)
+            status = AgentStatusChanged(agent=task.agent, status="working")
+            commit.append(status, agent=task.agent, task_id=task.id)
+
+    async def _finish(self, turn: _Turn, result: TurnResult) -> None:
+        """One transaction: the turn's changes, the task's state, and the records of both."""
+        task = turn.task
+        state, error = _end_state(turn, result)
+        try:
+            async with self._changes.survey(task.session_id) as found:
+                await self._store_end(turn, result, state, error, found)
+        except Unavailable:
+            raise
+        except (CoderError, OSError) as fault:
+            logger.warning("changes not recorded: %s", fault, extra={"session": task.session_id, "task": task.id})
+            trouble = Error(code="snapshot_failed", message=f"the turn's changes could not be recorded: {fault}")
+            await self._store_end(turn, result, state, error, None, trouble)
+
+    async def _store_end(
+        self,
+        turn: _Turn,
+        result: TurnResult,
+        state: TaskState,
+        error: Fault | None,
+        found: Sequence[FileDifference] | None,
+        trouble: Error | None = None,
+    ) -> None:
+        task = turn.task
+        async with self._journal.commit(task.session_id) as commit:
+            if found is not None:
+                await self._changes.record(commit, task.session_id, task.id, task.agent, found)
+            if trouble is not None:
+                commit.append(trouble, agent=task.agent, task_id=task.id)
+            await tasks.finish(
+                commit.connection,
+                task.id,
+                task.attempt,
+                state,
+                error=error,
+                stop_reason=result.stop_reason,
+                output_summary=turn.summary[:SUMMARY_CHARACTERS] or None,
+                usage=result.usage,
+            )
+            if result.reached_agent and self._pool.is_warm(task.session_id, task.agent):
+                await agent_sessions.set_status(commit.connection, task.session_id, task.agent, AgentSessionStatus.IDLE)
+                commit.append(AgentStatusChanged(agent=task.agent, status="idle"), agent=task.agent, task_id=task.id)
+            ended = TurnEnded(
+                task_id=task.id, state=state, stop_reason=result.stop_reason, error=error, usage=result.usage
+            )
+            commit.append(ended, agent=task.agent, task_id=task.id)
+
+    async def _until_stored(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Repeat while the database is away: an end that happened must not be forgotten."""
+        while True:
+            try:
+                return await write()
+            except Unavailable as error:
+                logger.warning("a turn's end waits for the database: %s", error)
+                await anyio.sleep(RETRY_SECONDS)
+
+
+def _wish_of(task: Task) -> dict[str, object]:
+    """What was asked for, without what became of it."""
+    return task.model_dump(include=set(NewTask.model_fields))
+
+
+def _options(session: Session, agent: str, task: Task | None = None) -> SessionOptions:
+    if session.worktree_path is None:
+        raise Conflict("the session has no worktree yet", code="session_not_open")
+    return SessionOptions(
+        session_id=session.id,
+        agent=agent,
+        worktree_path=Path(session.worktree_path),
+        project_id=session.project_id,
+        model=task.model if task else None,
+        mode_id=task.mode_id if task else None,
+        thinking_option_id=task.thinking_option_id if task else None,
+        feature_values=task.feature_values if task else {},
+    )
+
+
+def _end_state(turn: _Turn, result: TurnResult) -> tuple[TaskState, Fault | None]:
+    if result.stop_reason == "cancelled" or (turn.cancel.is_set() and not result.ok):
+        return TaskState.CANCELLED, None
+    if result.ok:
+        return TaskState.COMPLETED, None
+    return TaskState.FAILED, result.error or Fault(code="agent_failed", message="the agent gave no reason")

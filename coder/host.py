@@ -1,0 +1,159 @@
+"""The host: everything opened in order as one context manager. No logic lives here."""
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+
+from coder.backends.acp.backend import AcpLimits
+from coder.backends.launch import Launch
+from coder.changes import Changes
+from coder.dispatch import Dispatcher
+from coder.journal import Journal, open_journal
+from coder.permissions import Permissions
+from coder.pool import AgentPool, open_pool
+from coder.processes.supervisor import open_supervisor
+from coder.projects import Projects
+from coder.providers.providers import Providers, open_providers
+from coder.sessions import Sessions
+from coder.settings import Settings, inherited_environment
+from coder.store.database import Store, open_store
+from coder.store.embedded import open_embedded
+from coder.store.notify import open_listener
+
+
+@dataclass
+class Host:
+    """Everything a request may need, ready for use. `draining` is set when the host begins to stop."""
+
+    settings: Settings
+    token: str
+    store: Store
+    providers: Providers
+    journal: Journal
+    permissions: Permissions
+    pool: AgentPool
+    changes: Changes
+    projects: Projects
+    sessions: Sessions
+    dispatcher: Dispatcher
+    draining: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def run_id(self) -> str:
+        """This run of the host: the epoch of the journal, the owner of its tasks."""
+        return self.store.run_id
+
+    @property
+    def is_draining(self) -> bool:
+        return self.draining.is_set()
+
+    async def drain(self) -> None:
+        """Refuse new work, tell viewers, wait for turns up to the grace time, then cancel them."""
+        self.draining.set()
+        await self.dispatcher.stop(self.settings.shutdown_grace)
+
+
+@asynccontextmanager
+async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
+    """Open everything, set right what a crash left behind, and dispatch until the context is left.
+
+    Raises:
+        HostConfigError: something that the host needs cannot be had; the message says what to change.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    run_id = secrets.token_hex(8)
+    environment = inherited_environment()
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        url = settings.database_url or await enter(open_embedded(settings.home / "database"))
+        store = await enter(open_store(url, run_id=run_id))
+        supervisor = await enter(open_supervisor(settings.home, run_id))
+        launch = Launch(supervisor, environment, _acp_limits(settings))
+        providers = await enter(
+            open_providers(
+                settings.resolved_providers_path,
+                store=store,
+                probe=launch.probe,
+                find=launch.find,
+                version=launch.version,
+                ttl_ms=settings.probe_ttl_ms,
+                environment=environment,
+            )
+        )
+        journal = await enter(open_journal(store))
+        permissions = Permissions(store, journal, timeout=settings.permission_timeout)
+        changes = Changes(store, journal, settings.home / "shadows")
+        pool = await enter(
+            open_pool(
+                store,
+                journal,
+                lambda session_id, agent: launch.open(
+                    providers.require_usable(agent), partial(journal.append, session_id, agent=agent)
+                ),
+                idle_ttl=settings.pool_idle_ttl_ms / 1000,
+                max_live=settings.pool_max_live,
+                spawn_limit=settings.spawn_limit,
+            )
+        )
+        sessions = Sessions(
+            store,
+            journal,
+            settings.home / "worktrees",
+            changes.shadow_path,
+            end_work=lambda session_id: dispatcher.end_session(session_id),
+        )
+        group = await enter(anyio.create_task_group())
+        dispatcher = Dispatcher(
+            group,
+            store,
+            journal,
+            pool,
+            permissions,
+            changes,
+            sessions,
+            providers,
+            mode=lambda: listener.mode,
+        )
+        listener = await enter(open_listener(url, "tasks_new", dispatcher.wake))
+        host = Host(
+            settings=settings,
+            token=token,
+            store=store,
+            providers=providers,
+            journal=journal,
+            permissions=permissions,
+            pool=pool,
+            changes=changes,
+            projects=Projects(store),
+            sessions=sessions,
+            dispatcher=dispatcher,
+        )
+        await _reconcile(host)
+        group.start_soon(dispatcher.run)
+        try:
+            yield host
+        finally:
+            with anyio.move_on_after(settings.shutdown_grace + 15, shield=True):
+                await host.drain()
+            group.cancel_scope.cancel()
+
+
+async def _reconcile(host: Host) -> None:
+    """What a dead run left: open requests, running turns, half-made sessions."""
+    await host.permissions.reconcile()
+    await host.dispatcher.reconcile()
+    await host.sessions.reconcile()
+
+
+def _acp_limits(settings: Settings) -> AcpLimits:
+    return AcpLimits(
+        initialize=settings.initialize_timeout,
+        session_start=settings.session_start_timeout,
+        first_update=settings.first_update_timeout,
+        inactivity=settings.inactivity_timeout,
+        cancel=settings.cancel_timeout,
+    )

@@ -1,0 +1,462 @@
+"""The journal: the ordered records of every session, numbered by one door, `append` and `commit`.
+
+A record is encoded once, kept in its session's log, shown to every viewer from there (a cursor per viewer, no queue),
+and stored in batches. What must be durable before it is seen goes through `commit`, with the state it belongs to.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+import anyio
+from asyncpg import Connection
+
+from coder.errors import CoderError, NotFound, Unavailable
+from coder.model.changes import ChangeStatus
+from coder.model.events import AgentEvent, Record
+from coder.model.permissions import PermissionStatus
+from coder.model.values import now
+from coder.protocol import SnapshotFrame
+from coder.store import agent_sessions, changes, events, permissions, sessions, tasks
+from coder.store.database import Store
+from coder.store.text import encode_model
+
+logger = logging.getLogger(__name__)
+
+TAIL_RECORDS = 75
+TAIL_BYTES = 1024 * 1024
+RECENT = 100
+"""How many tasks and decided changes a snapshot shows."""
+FRAME_BYTES = 256 * 1024
+"""A batch for one viewer ends after the record that passes this size."""
+PAGE = 500
+"""Records read from the store at once for a viewer that is behind the ring."""
+LAG_LIMIT = 50_000
+"""A viewer that is further behind than this many records starts over from a snapshot."""
+
+
+class Lagged(CoderError):
+    """The viewer is too far behind to be served record by record; `seq` is the newest number."""
+
+    code = "lagged"
+    retryable = True
+
+    def __init__(self, session_id: str, seq: int) -> None:
+        super().__init__("this viewer fell too far behind", session_id=session_id, seq=seq)
+        self.seq = seq
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records `first_seq`..`last_seq`, each the ready JSON of one `Record`."""
+
+    first_seq: int
+    last_seq: int
+    encoded: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class JournalLimits:
+    """`store_delay` seconds bound how long a shown record may wait for the disk; bytes are per session."""
+
+    store_delay: float = 0.05
+    pending_bytes: int = 8 * 1024 * 1024
+    ring_bytes: int = 1024 * 1024
+    retry_delay: float = 0.5
+
+
+@dataclass
+class _Log:
+    """One session's newest records. Everything above `stored_seq` is in `pending` and in `ring`."""
+
+    session_id: str
+    stored_seq: int
+    boot_seq: int
+    last_seq: int
+    ring: list[bytes] = field(default_factory=list[bytes])
+    ring_bytes: int = 0
+    pending: list[events.NewRecord] = field(default_factory=list[events.NewRecord])
+    pending_bytes: int = 0
+    in_doubt: list[tuple[events.NewRecord, bytes]] = field(default_factory=list[tuple[events.NewRecord, bytes]])
+    """Rows of a commit whose outcome the lost database never told; the gate stays closed until that is known."""
+    is_unsure: bool = False
+    """A write was cut off: how far it got is read again before the next one."""
+    writing: anyio.Lock = field(default_factory=anyio.Lock)
+    gate: anyio.Event | None = None
+    """Closed while a commit holds the next numbers: appends wait for it."""
+    waiters: list[anyio.Event] = field(default_factory=list[anyio.Event])
+    is_gone: bool = False
+
+    @property
+    def first_seq(self) -> int:
+        """The number of `ring[0]`."""
+        return self.last_seq - len(self.ring) + 1
+
+    def show(self, encoded: bytes) -> None:
+        self.last_seq += 1
+        self.ring.append(encoded)
+        self.ring_bytes += len(encoded)
+
+    def open_gate(self) -> None:
+        if self.gate is not None:
+            gate, self.gate = self.gate, None
+            gate.set()
+
+    def wake(self) -> None:
+        if self.waiters:
+            waiters, self.waiters = self.waiters, []
+            for waiter in waiters:
+                waiter.set()
+
+    def mark_stored(self, seq: int, ring_limit: int) -> None:
+        """Everything up to `seq` is on disk; the ring may let go of it."""
+        self.stored_seq = seq
+        keep = 0
+        while keep < len(self.pending) and self.pending[keep].seq <= seq:
+            self.pending_bytes -= len(self.pending[keep].event)
+            keep += 1
+        del self.pending[:keep]
+        if self.ring_bytes > 2 * ring_limit:
+            self._trim(ring_limit)
+
+    def _trim(self, ring_limit: int) -> None:
+        first, drop, size = self.first_seq, 0, self.ring_bytes
+        while drop < len(self.ring) and size > ring_limit and first + drop <= self.stored_seq:
+            size -= len(self.ring[drop])
+            drop += 1
+        del self.ring[:drop]
+        self.ring_bytes = size
+
+
+class Commit:
+    """An open transaction on one session: write through `connection`, add records with `append`."""
+
+    def __init__(self, connection: Connection, first_seq: int) -> None:
+        self.connection = connection
+        self.rows: list[tuple[events.NewRecord, bytes]] = []
+        self._next = first_seq
+
+    def append(self, event: AgentEvent, *, agent: str | None = None, task_id: str | None = None) -> int:
+        """Number the event; it is stored with the transaction and shown once that is committed."""
+        self.rows.append(_encode(self._next, event, agent, task_id))
+        self._next += 1
+        return self._next - 1
+
+
+class Follower:
+    """One viewer's cursor into a session's log."""
+
+    def __init__(self, journal: "Journal", log: _Log, after: int) -> None:
+        self._journal = journal
+        self._log = log
+        self.cursor = after
+
+    async def receive(self) -> Batch:
+        """All records after the cursor that are ready, oldest first, up to a frame's worth; waits for the first.
+
+        Raises:
+            Lagged: the viewer is too far behind. NotFound: the session was closed.
+        """
+        log = self._log
+        while self.cursor >= log.last_seq:
+            if log.is_gone:
+                raise NotFound("the session was closed", session_id=log.session_id)
+            waiter = anyio.Event()
+            log.waiters.append(waiter)
+            await waiter.wait()
+        if log.last_seq - self.cursor > LAG_LIMIT:
+            raise Lagged(log.session_id, log.last_seq)
+        first = self.cursor + 1
+        if first >= log.first_seq:
+            encoded = _frame_of(log.ring, first - log.first_seq)
+        else:
+            encoded = await self._journal.read_encoded(log.session_id, self.cursor, min(log.first_seq, first + PAGE))
+        self.cursor += len(encoded)
+        return Batch(first, self.cursor, encoded)
+
+
+class Journal:
+    """Numbers, shows and stores records. Opened by `open_journal`."""
+
+    def __init__(self, store: Store, limits: JournalLimits) -> None:
+        self.epoch = store.run_id
+        self._store = store
+        self._limits = limits
+        self._logs: dict[str, _Log] = {}
+        self._loading = anyio.Lock()
+        self._dirty: dict[str, _Log] = {}
+        self._work = anyio.Event()
+        self._flushed = anyio.Event()
+        self._closing = anyio.Event()
+        self._ended = anyio.Event()
+
+    async def append(
+        self, session_id: str, event: AgentEvent, *, agent: str | None = None, task_id: str | None = None
+    ) -> int:
+        """Number the event and show it at once; it is stored soon after.
+
+        Waits while a commit holds the session's next numbers, or while too much of the session is not stored yet:
+        this is what slows an agent down when the database cannot keep up.
+
+        Raises:
+            NotFound: no such session.
+        """
+        log = self._logs.get(session_id) or await self._load(session_id)
+        while log.gate is not None or log.pending_bytes > self._limits.pending_bytes:
+            await (log.gate or self._flushed).wait()
+        if log.is_gone:
+            raise NotFound("the session was closed", session_id=session_id)
+        row, encoded = _encode(log.last_seq + 1, event, agent, task_id)
+        log.pending.append(row)
+        log.pending_bytes += len(row.event)
+        log.show(encoded)
+        log.wake()
+        self._mark_dirty(log)
+        return row.seq
+
+    @asynccontextmanager
+    async def commit(self, session_id: str) -> AsyncGenerator[Commit]:
+        """A transaction whose records are stored with it and shown only after it is committed.
+
+        The session's other events wait meanwhile, so keep it short and never call `append` for the same session inside.
+
+        Raises:
+            Unavailable: the database is away. What became of it is settled before the session's next record.
+        """
+        log = self._logs.get(session_id) or await self._load(session_id)
+        async with log.writing:
+            await self._settle(log)
+            log.gate = anyio.Event()
+            commit: Commit | None = None
+            try:
+                async with self._store.transaction() as connection:
+                    commit = Commit(connection, log.last_seq + 1)
+                    yield commit
+                    rows = [*log.pending, *(row for row, _ in commit.rows)]
+                    if rows:
+                        await events.copy_records(connection, session_id, rows)
+            except Unavailable:
+                log.is_unsure = True
+                log.in_doubt = commit.rows if commit else []
+                self._mark_dirty(log)
+                raise
+            else:
+                self._publish(log, commit.rows)
+            finally:
+                if not log.in_doubt:
+                    log.open_gate()
+
+    @asynccontextmanager
+    async def follow(self, session_id: str, after: int) -> AsyncGenerator[Follower]:
+        """A cursor that starts behind record `after`.
+
+        Raises:
+            NotFound: no such session.
+        """
+        log = self._logs.get(session_id) or await self._load(session_id)
+        yield Follower(self, log, min(after, log.last_seq))
+
+    async def is_known(self, session_id: str, after: int, epoch: str | None) -> bool:
+        """Whether a viewer may go on from `after`: the number exists and still means the record it meant."""
+        log = self._logs.get(session_id) or await self._load(session_id)
+        return after <= (log.last_seq if epoch in (None, self.epoch) else log.boot_seq)
+
+    async def page(self, session_id: str, after: int, limit: int) -> list[Record]:
+        """Records after `after`, oldest first, at most `limit`; what was shown is stored first."""
+        await self.flush(session_id)
+        async with self._store.connection() as connection:
+            await sessions.get(connection, session_id)
+            return await events.page(connection, session_id, after=after, limit=limit)
+
+    async def read_encoded(self, session_id: str, after: int, before: int) -> list[bytes]:
+        """The stored records between `after` and `before`, both excluded, ready encoded."""
+        async with self._store.connection() as connection:
+            found = await events.page_encoded(connection, session_id, after=after, limit=before - after - 1)
+        return [record.data for record in found]
+
+    async def snapshot(self, session_id: str) -> SnapshotFrame:
+        """The session as it stands at `seq`: rows and records of one database snapshot. Follow from `seq`.
+
+        Raises:
+            NotFound: no such session.
+        """
+        async with self._store.snapshot() as connection:
+            session = await sessions.get(connection, session_id)
+            tail = await events.tail(connection, session_id, limit=TAIL_RECORDS, max_bytes=TAIL_BYTES)
+            recent = await tasks.list_page(connection, session_id=session_id, limit=RECENT)
+            asked = await permissions.list_page(connection, session_id=session_id, status=PermissionStatus.PENDING)
+            applied = await changes.list_page(connection, session_id, status=ChangeStatus.APPLIED, limit=RECENT)
+            return SnapshotFrame(
+                session_id=session_id,
+                seq=session.last_seq,
+                session=session,
+                agents=await agent_sessions.list_by_session(connection, session_id),
+                tasks=recent.items[::-1],
+                permissions=asked.items[::-1],
+                changes=(*await changes.pending(connection, session_id), *applied.items),
+                events=tuple(tail),
+                has_more=session.last_seq > len(tail),
+            )
+
+    async def flush(self, session_id: str) -> None:
+        """Return when everything shown so far of the session is stored."""
+        log = self._logs.get(session_id)
+        if log is None:
+            return
+        target = log.last_seq
+        while log.stored_seq < target and not log.is_gone:
+            flushed = self._flushed
+            self._mark_dirty(log)
+            await flushed.wait()
+
+    async def flush_all(self) -> None:
+        """Return when everything shown so far is stored."""
+        for session_id in list(self._logs):
+            await self.flush(session_id)
+
+    def forget(self, session_id: str) -> None:
+        """The session's rows are gone: its viewers are told, nothing more is stored."""
+        log = self._logs.pop(session_id, None)
+        self._dirty.pop(session_id, None)
+        if log is not None:
+            log.is_gone = True
+            log.wake()
+
+    def unstored_bytes(self) -> int:
+        """How much has been shown but not stored yet, over all sessions."""
+        return sum(log.pending_bytes for log in self._logs.values())
+
+    async def run(self) -> None:
+        """Store what was appended, in batches, until `close`."""
+        try:
+            delay = self._limits.store_delay
+            while not self._closing.is_set():
+                await self._work.wait()
+                with anyio.move_on_after(delay):
+                    await self._closing.wait()
+                self._work = anyio.Event()
+                is_stored = await self._store_dirty()
+                delay = self._limits.store_delay if is_stored else self._limits.retry_delay
+        finally:
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Store everything that was shown."""
+        self._closing.set()
+        self._work.set()
+        await self._ended.wait()
+        while self._dirty and await self._store_dirty():
+            pass
+
+    def _mark_dirty(self, log: _Log) -> None:
+        self._dirty[log.session_id] = log
+        self._work.set()
+
+    async def _load(self, session_id: str) -> _Log:
+        async with self._loading:
+            if log := self._logs.get(session_id):
+                return log
+            async with self._store.connection() as connection:
+                seq = (await sessions.get(connection, session_id)).last_seq
+            log = _Log(session_id, stored_seq=seq, boot_seq=seq, last_seq=seq)
+            self._logs[session_id] = log
+            return log
+
+    def _publish(self, log: _Log, rows: Sequence[tuple[events.NewRecord, bytes]]) -> None:
+        for _, encoded in rows:
+            log.show(encoded)
+        log.mark_stored(log.last_seq, self._limits.ring_bytes)
+        log.wake()
+        self._announce_flush()
+
+    def _announce_flush(self) -> None:
+        flushed, self._flushed = self._flushed, anyio.Event()
+        flushed.set()
+
+    async def _settle(self, log: _Log) -> None:
+        """Find out what became of a commit in doubt, and of rows whose COPY was cut off."""
+        if not log.is_unsure:
+            return
+        async with self._store.connection() as connection:
+            stored = (await sessions.get(connection, log.session_id)).last_seq
+        rows, log.in_doubt, log.is_unsure = log.in_doubt, [], False
+        if rows and stored >= rows[-1][0].seq:
+            self._publish(log, rows)
+        else:
+            log.mark_stored(stored, self._limits.ring_bytes)
+        log.open_gate()
+
+    async def _store_dirty(self) -> bool:
+        """One batch over all sessions; False when the database refused it and it must be tried again."""
+        dirty, self._dirty = self._dirty, {}
+        held: list[_Log] = []
+        for log in dirty.values():
+            try:
+                log.writing.acquire_nowait()
+            except anyio.WouldBlock:
+                self._mark_dirty(log)
+            else:
+                held.append(log)
+        try:
+            await self._store_logs(held)
+        except CoderError as error:
+            logger.warning("journal: storing is held up: %s", error, extra={"sessions": len(held)})
+            for log in held:
+                log.is_unsure = True
+                self._mark_dirty(log)
+            return False
+        finally:
+            for log in held:
+                log.writing.release()
+            self._announce_flush()
+        return True
+
+    async def _store_logs(self, logs: Sequence[_Log]) -> None:
+        for log in logs:
+            await self._settle(log)
+        batches = {log.session_id: list(log.pending) for log in logs if log.pending and not log.is_gone}
+        if not batches:
+            return
+        try:
+            async with self._store.transaction() as connection:
+                await events.copy_batches(connection, batches)
+        except NotFound as gone:
+            for id in cast("tuple[str, ...]", gone.fields["session_ids"]):
+                self.forget(id)
+            await self._store_logs([log for log in logs if not log.is_gone])
+            return
+        for log in logs:
+            if log.session_id in batches:
+                log.mark_stored(batches[log.session_id][-1].seq, self._limits.ring_bytes)
+
+
+@asynccontextmanager
+async def open_journal(store: Store, limits: JournalLimits | None = None) -> AsyncGenerator[Journal]:
+    """A journal over the store; leaving it stores what is left."""
+    journal = Journal(store, limits or JournalLimits())
+    async with anyio.create_task_group() as group:
+        group.start_soon(journal.run)
+        try:
+            yield journal
+        finally:
+            with anyio.move_on_after(5, shield=True):
+                await journal.close()
+            group.cancel_scope.cancel()
+
+
+def _encode(seq: int, event: AgentEvent, agent: str | None, task_id: str | None) -> tuple[events.NewRecord, bytes]:
+    at, body = now(), encode_model(event)
+    return events.NewRecord(seq, at, agent, task_id, body), events.encode_record(seq, at, agent, task_id, body)
+
+
+def _frame_of(ring: list[bytes], start: int) -> list[bytes]:
+    """The records from `start` on, up to a frame's worth."""
+    ready = ring[start:]
+    size = 0
+    for index, encoded in enumerate(ready):
+        size += len(encoded)
+        if size > FRAME_BYTES:
+            return ready[: index + 1]
+    return ready

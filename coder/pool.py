@@ -1,0 +1,358 @@
+"""The pool: warm backends keyed by (session, agent). A slot is started once, leased, evicted, retired."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from coder.backends.base import AgentBackend, AgentSessionHandle, SessionOptions
+from coder.errors import AgentDied, AgentError, AgentUnavailable, CoderError, Conflict, Unavailable
+from coder.journal import Journal
+from coder.model.events import AgentStatusChanged
+from coder.model.sessions import AgentSession, AgentSessionStatus, AgentStatus
+from coder.model.values import now
+from coder.protocol import PoolHealth
+from coder.store import agent_sessions
+from coder.store.database import Store
+
+logger = logging.getLogger(__name__)
+
+OpenBackend = Callable[[str, str], AbstractAsyncContextManager[AgentBackend]]
+"""(session id, agent) -> a backend that lives as long as the context."""
+
+DEATHS = 5
+"""This many deaths in a row, or within CALM seconds, make a key fail fast until CALM seconds have passed."""
+CALM = 60.0
+STATUS_OF: dict[AgentSessionStatus, AgentStatus] = {
+    AgentSessionStatus.IDLE: "idle",
+    AgentSessionStatus.ACTIVE: "working",
+    AgentSessionStatus.CRASHED: "crashed",
+    AgentSessionStatus.CLOSED: "cold",
+}
+
+Key = tuple[str, str]
+
+
+@dataclass
+class _Budget:
+    """The deaths of one key."""
+
+    times: deque[float] = field(default_factory=lambda: deque[float](maxlen=DEATHS))
+    in_a_row: int = 0
+
+    def died(self, at: float) -> None:
+        self.times.append(at)
+        self.in_a_row += 1
+
+    def is_spent(self, at: float) -> bool:
+        if not self.times or at - self.times[-1] >= CALM:
+            self.times.clear()
+            self.in_a_row = 0
+            return False
+        return self.in_a_row >= DEATHS or (len(self.times) == DEATHS and at - self.times[0] < CALM)
+
+
+@dataclass
+class _Slot:
+    key: Key
+    options: SessionOptions
+    ready: anyio.Event = field(default_factory=anyio.Event)
+    gone: anyio.Event = field(default_factory=anyio.Event)
+    retire: anyio.Event = field(default_factory=anyio.Event)
+    starting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
+    backend: AgentBackend | None = None
+    handle: AgentSessionHandle | None = None
+    error: CoderError | None = None
+    leases: int = 0
+    last_used: float = 0.0
+
+    @property
+    def is_warm(self) -> bool:
+        return self.handle is not None and not self.gone.is_set()
+
+    def end(self) -> None:
+        """Ask the slot's holder to dispose of the backend, also while it is still starting."""
+        self.retire.set()
+        self.starting.cancel()
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Exclusive use of a warm backend for one turn."""
+
+    backend: AgentBackend
+    handle: AgentSessionHandle
+    was_warm: bool
+
+
+class AgentPool:
+    """`idle_ttl` seconds and `max_live` bound what is kept warm; a busy backend is never evicted."""
+
+    def __init__(
+        self,
+        group: TaskGroup,
+        store: Store,
+        journal: Journal,
+        open_backend: OpenBackend,
+        *,
+        idle_ttl: float,
+        max_live: int,
+        spawn_limit: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._group = group
+        self._store = store
+        self._journal = journal
+        self._open_backend = open_backend
+        self._idle_ttl = idle_ttl
+        self._max_live = max_live
+        self._spawning = anyio.CapacityLimiter(spawn_limit)
+        self._clock = clock
+        self._slots: dict[Key, _Slot] = {}
+        self._budgets: dict[Key, _Budget] = {}
+        self._is_closing = False
+
+    @asynccontextmanager
+    async def lease(self, options: SessionOptions) -> AsyncGenerator[Lease]:
+        """Exclusive use of the key's backend: the warm one, or one cold start that serves every waiter.
+
+        Raises:
+            AgentError: it could not be started; AgentUnavailable while the key's restart budget is spent.
+        """
+        slot = self._slot_for(options)
+        slot.leases += 1
+        try:
+            was_warm = slot.is_warm
+            await slot.ready.wait()
+            async with slot.turn:
+                if slot.error or slot.backend is None or slot.handle is None or slot.gone.is_set():
+                    raise slot.error or AgentDied(f"{options.agent} ended before the turn began")
+                yield Lease(slot.backend, slot.handle, was_warm)
+        finally:
+            slot.leases -= 1
+            slot.last_used = self._clock()
+
+    async def warm(self, options: SessionOptions) -> AgentSession:
+        """Start the key's backend if it is cold and return its row."""
+        slot = self._slot_for(options)
+        await slot.ready.wait()
+        if slot.error:
+            raise slot.error
+        async with self._store.connection() as connection:
+            return await agent_sessions.get(connection, *slot.key)
+
+    async def close(self, session_id: str, agent: str) -> None:
+        """Retire the key's backend; its conversation can be resumed later.
+
+        Raises:
+            Conflict: a turn is running on it.
+        """
+        slot = self._slots.get((session_id, agent))
+        if slot is None:
+            return
+        if slot.leases:
+            raise Conflict(f"{agent} is working; cancel its turn first", code="agent_busy")
+        slot.end()
+        await slot.gone.wait()
+
+    async def close_session(self, session_id: str) -> None:
+        """Retire every backend of the session, busy or not."""
+        slots = [slot for key, slot in self._slots.items() if key[0] == session_id]
+        for slot in slots:
+            slot.end()
+        for slot in slots:
+            await slot.gone.wait()
+
+    async def close_all(self) -> None:
+        """Retire everything and take no new lease."""
+        self._is_closing = True
+        slots = list(self._slots.values())
+        for slot in slots:
+            slot.end()
+        for slot in slots:
+            await slot.gone.wait()
+
+    def health(self) -> PoolHealth:
+        slots = self._slots.values()
+        return PoolHealth(
+            size=len(slots),
+            warm=sum(slot.is_warm for slot in slots),
+            leased=sum(slot.leases > 0 for slot in slots),
+            limit=self._max_live,
+        )
+
+    def is_warm(self, session_id: str, agent: str) -> bool:
+        """Whether the key's backend is open."""
+        slot = self._slots.get((session_id, agent))
+        return slot is not None and slot.is_warm and not slot.retire.is_set()
+
+    def report_success(self, session_id: str, agent: str) -> None:
+        """A turn ended well: deaths before it no longer count as in a row."""
+        if budget := self._budgets.get((session_id, agent)):
+            budget.in_a_row = 0
+
+    async def sweep(self) -> None:
+        """Evict what has been idle for too long."""
+        at = self._clock()
+        for slot in self._idle_slots():
+            keep = self._idle_ttl if slot.backend and slot.backend.capabilities.resume else 4 * self._idle_ttl
+            if at - slot.last_used >= keep:
+                slot.end()
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await anyio.sleep(min(60.0, self._idle_ttl))
+            await self.sweep()
+
+    def _slot_for(self, options: SessionOptions) -> _Slot:
+        if self._is_closing:
+            raise Unavailable("the host is shutting down")
+        key = options.session_id, options.agent
+        slot = self._slots.get(key)
+        if slot is not None and not slot.retire.is_set() and not slot.gone.is_set():
+            return slot
+        budget = self._budgets.setdefault(key, _Budget())
+        if budget.is_spent(self._clock()):
+            raise AgentUnavailable(
+                f"{options.agent} died {DEATHS} times; it is tried again after {CALM:.0f} s of calm",
+                code="agent_unhealthy",
+            )
+        predecessor, slot = slot, _Slot(key, options, last_used=self._clock())
+        self._slots[key] = slot
+        self._make_room()
+        self._group.start_soon(self._hold, slot, predecessor)
+        return slot
+
+    def _idle_slots(self) -> list[_Slot]:
+        idle = [s for s in self._slots.values() if s.is_warm and not s.leases and not s.retire.is_set()]
+        return sorted(idle, key=lambda slot: slot.last_used)
+
+    def _make_room(self) -> None:
+        """Evict the least recently used idle backends over the limit; busy ones may exceed it for a while."""
+        excess = sum(not slot.retire.is_set() for slot in self._slots.values()) - self._max_live
+        for slot in self._idle_slots()[: max(0, excess)]:
+            slot.end()
+
+    async def _hold(self, slot: _Slot, predecessor: _Slot | None) -> None:
+        """The slot's whole life, in one task: open, wait, dispose."""
+        if predecessor is not None:
+            await predecessor.gone.wait()
+        session_id, agent = slot.key
+        ending = AgentSessionStatus.CRASHED
+        try:
+            async with self._open_backend(session_id, agent) as backend:
+                try:
+                    with slot.starting:
+                        await self._start(slot, backend)
+                    ending = await self._wait_for_end(slot, backend)
+                except CoderError as error:
+                    slot.error = error
+        except CoderError as error:
+            slot.error = error
+        except Exception as error:
+            logger.exception("backend failed", extra={"session": session_id, "agent": agent})
+            slot.error = AgentError(f"{agent} failed: {error}")
+        finally:
+            slot.gone.set()
+            slot.ready.set()
+            if self._slots.get(slot.key) is slot:
+                del self._slots[slot.key]
+        await self._record_end(slot, ending)
+
+    async def _start(self, slot: _Slot, backend: AgentBackend) -> None:
+        session_id, agent = slot.key
+        async with self._spawning:
+            await self._tell(slot.key, "starting")
+            async with self._store.connection() as connection:
+                row = await agent_sessions.find(connection, session_id, agent)
+            options = replace(slot.options, resume_token=row.agent_session_id if row else None)
+            handle = await backend.ensure_session(options)
+        had_memory = bool(row and row.agent_session_id)
+        message = "its memory of the conversation is gone" if had_memory and not handle.is_resumed else None
+        async with self._journal.commit(session_id) as commit:
+            await agent_sessions.upsert(
+                commit.connection,
+                AgentSession(
+                    session_id=session_id,
+                    agent=agent,
+                    backend=handle.backend,
+                    agent_session_id=handle.agent_session_id,
+                    server_port=handle.server_port,
+                    status=AgentSessionStatus.IDLE,
+                    last_active_at=now(),
+                ),
+            )
+            commit.append(AgentStatusChanged(agent=agent, status="idle", message=message), agent=agent)
+        slot.backend, slot.handle = backend, handle
+        slot.last_used = self._clock()
+        slot.ready.set()
+
+    async def _wait_for_end(self, slot: _Slot, backend: AgentBackend) -> AgentSessionStatus:
+        """Wait until the slot is retired or its agent is gone by itself."""
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                await backend.wait_closed()
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            await slot.retire.wait()
+            group.cancel_scope.cancel()
+        if slot.retire.is_set():
+            return AgentSessionStatus.CLOSED
+        slot.retire.set()
+        return AgentSessionStatus.CRASHED
+
+    async def _record_end(self, slot: _Slot, ending: AgentSessionStatus) -> None:
+        session_id, agent = slot.key
+        if ending is AgentSessionStatus.CRASHED:
+            self._budgets.setdefault(slot.key, _Budget()).died(self._clock())
+        message = str(slot.error) if slot.error else None
+        try:
+            async with self._journal.commit(session_id) as commit:
+                await agent_sessions.set_status(commit.connection, session_id, agent, ending)
+                commit.append(AgentStatusChanged(agent=agent, status=STATUS_OF[ending], message=message), agent=agent)
+        except CoderError as fault:
+            logger.warning("agent's end not recorded: %s", fault, extra={"session": session_id, "agent": agent})
+
+    async def _tell(self, key: Key, status: AgentStatus) -> None:
+        await self._journal.append(key[0], AgentStatusChanged(agent=key[1], status=status), agent=key[1])
+
+
+@asynccontextmanager
+async def open_pool(
+    store: Store,
+    journal: Journal,
+    open_backend: OpenBackend,
+    *,
+    idle_ttl: float,
+    max_live: int,
+    spawn_limit: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncGenerator[AgentPool]:
+    """A pool; leaving it disposes of every backend."""
+    async with anyio.create_task_group() as group:
+        pool = AgentPool(
+            group,
+            store,
+            journal,
+            open_backend,
+            idle_ttl=idle_ttl,
+            max_live=max_live,
+            spawn_limit=spawn_limit,
+            clock=clock,
+        )
+        group.start_soon(pool.run)
+        try:
+            yield pool
+        finally:
+            with anyio.move_on_after(15, shield=True):
+                await pool.close_all()
+            group.cancel_scope.cancel()

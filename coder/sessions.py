@@ -1,0 +1,176 @@
+"""Sessions: open one with its worktree, close it, and match rows with folders after a crash."""
+
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from coder.errors import Conflict, GitError, UnsavedWork
+from coder.journal import Journal
+from coder.model.events import SessionUpdated
+from coder.model.sessions import AgentSession, Project, Session, SessionState, Worktree
+from coder.model.values import new_id, now, short_id
+from coder.protocol import Page
+from coder.store import agent_sessions, projects, session_worktrees, sessions
+from coder.store.database import Store
+from coder.worktrees import tree
+from coder.worktrees.worktree import add_worktree, has_unsaved_commits, prune_worktrees, remove_worktree
+
+logger = logging.getLogger(__name__)
+
+EndWork = Callable[[str], Awaitable[None]]
+"""Ends what runs in a session: its turns, then its agents."""
+
+
+class Sessions:
+    """`folder` holds the worktrees, `shadow_path` says where a session's host-owned git directory is."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        folder: Path,
+        shadow_path: Callable[[str], Path],
+        *,
+        end_work: EndWork,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._folder = folder
+        self._shadow_path = shadow_path
+        self._end_work = end_work
+
+    async def open(self, project_id: str, name: str | None, base_ref: str | None) -> Session:
+        """A new session, answered when its worktree is ready on branch `coder/<short id>`.
+
+        Raises:
+            NotFound: no such project. UnusableRepository: no worktree can be made from it.
+            InvalidInput: `base_ref` names no commit.
+        """
+        id = new_id("ses")
+        async with self._store.transaction() as connection:
+            project = await projects.get(connection, project_id)
+            await sessions.insert(
+                connection,
+                id=id,
+                project_id=project_id,
+                name=name or f"Session {short_id(id)[:4]}",
+                base_ref=base_ref,
+                created_at=now(),
+            )
+        try:
+            await self._make_worktree(id, project, base_ref)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._discard(id, project)
+            raise
+        return await self.get(id)
+
+    async def get(self, id: str) -> Session:
+        """Raises NotFound."""
+        async with self._store.connection() as connection:
+            return await sessions.get(connection, id)
+
+    async def list(self, project_id: str | None, cursor: str | None, limit: int) -> Page[Session]:
+        async with self._store.connection() as connection:
+            return await sessions.list_page(connection, project_id=project_id, after=cursor, limit=limit)
+
+    async def agent_sessions(self, id: str) -> tuple[AgentSession, ...]:
+        """Raises NotFound."""
+        async with self._store.connection() as connection:
+            await sessions.get(connection, id)
+            return await agent_sessions.list_by_session(connection, id)
+
+    async def rename(self, id: str, name: str) -> Session:
+        """Raises NotFound."""
+        async with self._journal.commit(id) as commit:
+            session = await sessions.rename(commit.connection, id, name)
+            commit.append(SessionUpdated(session=session))
+        return session
+
+    async def close(self, id: str, *, force: bool) -> None:
+        """End the session's work and remove its worktree and branch.
+
+        Raises:
+            UnsavedWork: it holds changes or commits that exist nowhere else; `force` deletes them.
+        """
+        session = await self.get(id)
+        async with self._store.connection() as connection:
+            project = await projects.get(connection, session.project_id)
+        if not force:
+            await self._refuse_unsaved(session, project)
+        async with self._store.transaction() as connection:
+            await sessions.move(connection, id, {SessionState.OPEN, SessionState.CLOSING}, SessionState.CLOSING)
+        await self._end_work(id)
+        await self._discard(id, project)
+
+    async def reconcile(self) -> None:
+        """After a crash: drop what never opened, finish what was closing, put back worktrees that are gone."""
+        async with self._store.connection() as connection:
+            found = await sessions.all_sessions(connection)
+            owners = {id: await projects.get(connection, id) for id in {session.project_id for session in found}}
+        for session in found:
+            project = owners[session.project_id]
+            try:
+                if session.state is SessionState.OPEN:
+                    await self._restore_worktree(session, project)
+                else:
+                    await self._discard(session.id, project)
+            except (GitError, OSError) as error:
+                logger.warning("session not reconciled: %s", error, extra={"session": session.id})
+
+    async def _make_worktree(self, id: str, project: Project, base_ref: str | None) -> None:
+        branch = f"coder/{short_id(id)}"
+        repo, path = Path(project.repo_path), self._folder / short_id(id)
+        added = await add_worktree(repo, path, branch, base_ref)
+        shadow = await tree.open_shadow(self._shadow_path(id), repo, path, added.tree)
+        worktree = Worktree(
+            session_id=id,
+            worktree_path=path,
+            branch=branch,
+            base_commit=added.commit,
+            base_tree=await tree.snapshot(shadow),
+        )
+        async with self._journal.commit(id) as commit:
+            await session_worktrees.insert(commit.connection, worktree)
+            await sessions.move(commit.connection, id, {SessionState.OPENING}, SessionState.OPEN)
+            commit.append(SessionUpdated(session=await sessions.get(commit.connection, id)))
+
+    async def _restore_worktree(self, session: Session, project: Project) -> None:
+        if session.worktree_path is None or session.branch is None or await anyio.Path(session.worktree_path).is_dir():
+            return
+        repo = Path(project.repo_path)
+        await prune_worktrees(repo)
+        await add_worktree(repo, Path(session.worktree_path), session.branch, None)
+        logger.warning("worktree was gone and is made again from its branch", extra={"session": session.id})
+
+    async def _refuse_unsaved(self, session: Session, project: Project) -> None:
+        if session.state is not SessionState.OPEN or session.worktree_path is None or session.branch is None:
+            return
+        async with self._store.connection() as connection:
+            worktree = await session_worktrees.get(connection, session.id)
+        if not await anyio.Path(worktree.worktree_path).is_dir():
+            return
+        repo = Path(project.repo_path)
+        shadow = await tree.open_shadow(self._shadow_path(session.id), repo, worktree.worktree_path, worktree.base_tree)
+        left = await tree.differences(shadow, worktree.base_tree, await tree.snapshot(shadow))
+        if left:
+            files = [difference.file_path for difference in left]
+            raise UnsavedWork(f"{len(files)} changed files are not applied: {', '.join(files[:5])}", files=files[:100])
+        if await has_unsaved_commits(repo, session.branch):
+            raise UnsavedWork(f"branch {session.branch} has commits that no other branch has")
+
+    async def _discard(self, id: str, project: Project) -> None:
+        """Remove folder, branch, shadow and row; each step may have been done before."""
+        repo = Path(project.repo_path)
+        try:
+            await remove_worktree(repo, self._folder / short_id(id), f"coder/{short_id(id)}")
+        except (GitError, OSError) as error:
+            raise Conflict(f"the worktree could not be removed: {error}", code="worktree_stuck") from error
+        await anyio.to_thread.run_sync(lambda: shutil.rmtree(self._shadow_path(id), ignore_errors=True))
+        self._journal.forget(id)
+        async with self._store.transaction() as connection:
+            await sessions.delete(connection, id)
