@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from coder.model.providers import Diagnostic, Provider
 from coder.providers.presence import search_path
-from coder.providers.snapshot import Known, signed_out_advice
+from coder.providers.probes import Known
+from coder.providers.snapshot import signed_out_advice
 
 
 def diagnose(provider: Provider, known: Known, environment: Mapping[str, str]) -> Diagnostic:

@@ -24,7 +24,8 @@ from coder.providers.overrides import (
     stamp_of,
 )
 from coder.providers.presence import FindProgram, installed_at, presence
-from coder.providers.snapshot import Limits, Probe, Probes, ReadVersion
+from coder.providers.probes import Limits, Probe, Probes, ReadVersion
+from coder.providers.snapshot import snapshot_row
 from coder.store.database import Store
 
 logger = logging.getLogger(__name__)
@@ -154,7 +155,13 @@ class Providers:
                 for done in works:
                     if done is not None:
                         await done.wait()
-        return tuple(self._probes.row(provider) for provider in self.all() if provider.id in wanted)
+            providers = [provider for provider in self.all() if provider.id in wanted]
+            await self._probes.look(providers)
+        return tuple(self._row(provider) for provider in providers)
+
+    def _row(self, provider: Provider) -> ProviderSnapshot:
+        id = provider.id
+        return snapshot_row(provider, self._probes.known(id), is_probing=self._probes.is_probing(id))
 
     async def diagnostic(self, id: str) -> Diagnostic:
         """Everything that helps to find out why an agent does not work. Names variables, never shows their values.
