@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 
 from coder.model.providers import Diagnostic, Provider
-from coder.providers.presence import search_path
 from coder.providers.probes import Known
 from coder.providers.snapshot import signed_out_advice
 
@@ -13,7 +12,7 @@ def diagnose(provider: Provider, known: Known, environment: Mapping[str, str]) -
     """Names variables and folders; never a variable's value."""
     names = dict.fromkeys((*provider.env, *provider.env_names))
     present = tuple(name for name in names if name in provider.env or environment.get(name))
-    folders = (search_path(provider, environment) or "").split(os.pathsep)
+    folders = environment.get("PATH", "").split(os.pathsep)
     return Diagnostic(
         id=provider.id,
         command=provider.command,

@@ -8,27 +8,20 @@ import orjson
 
 from coder.model.providers import Provider
 
-FindProgram = Callable[[str, str | None], str | None]
-"""(program, PATH) -> absolute path of the executable, or None. Blocks for as long as the file system does."""
+FindProgram = Callable[[str], str | None]
+"""Program -> absolute path of the executable, or None. Blocks for as long as the file system does."""
 
 LAUNCH_FIELDS = ("transport", "command", "env", "env_names", "version_args", "offer_fs", "offer_terminal")
 
 
-def search_path(provider: Provider, environment: Mapping[str, str]) -> str | None:
-    """The PATH that the provider's program is looked up in: its own where it sets one, else the host's."""
-    return provider.env.get("PATH", environment.get("PATH"))
-
-
-def presence(provider: Provider, find: FindProgram, environment: Mapping[str, str]) -> str | None:
+def presence(provider: Provider, find: FindProgram) -> str | None:
     """Where the provider's program is, or None when it is not installed. Starts nothing."""
-    return find(provider.command[0], search_path(provider, environment))
+    return find(provider.command[0])
 
 
-def presence_rows(
-    providers: Iterable[Provider], find: FindProgram, environment: Mapping[str, str]
-) -> tuple[tuple[Provider, str | None], ...]:
+def presence_rows(providers: Iterable[Provider], find: FindProgram) -> tuple[tuple[Provider, str | None], ...]:
     """Every provider with the path of its program, in order. Starts nothing."""
-    return tuple((provider, presence(provider, find, environment)) for provider in providers)
+    return tuple((provider, presence(provider, find)) for provider in providers)
 
 
 def installed_at(provider: Provider, path: str) -> Provider:

@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 Probe = Callable[[Provider], Awaitable[ProbeResult]]
 """Starts the agent cold and asks it. The provider's command names its program by absolute path."""
 
-ReadVersion = Callable[[Provider, tuple[str, ...]], Awaitable[str]]
-"""(provider, argv) -> everything that running argv in the provider's environment printed."""
+ReadVersion = Callable[[Provider], Awaitable[str | None]]
+"""What the provider's program prints for its version arguments, if anything."""
 
 STDERR_LIMIT = 8192
 MESSAGE_LIMIT = 2000
@@ -161,7 +161,7 @@ class Probes:
                 self._known[provider.id] = replace(known, path=path, stamp=stamp, version=version)
 
     def _find_all(self, providers: tuple[Provider, ...]) -> list[tuple[str | None, tuple[int, ...] | None]]:
-        paths = [presence(provider, self._find, self._environment) for provider in providers]
+        paths = [presence(provider, self._find) for provider in providers]
         return [(path, program_stamp(path) if path else None) for path in paths]
 
     def schedule(self, provider: Provider, *, force: bool = False) -> anyio.Event | None:
@@ -246,11 +246,11 @@ class Probes:
 
     async def _version_of(self, provider: Provider, path: str) -> str | None:
         try:
-            printed = await self._read_version(installed_at(provider, path), (path, *provider.version_args))
+            printed = await self._read_version(installed_at(provider, path))
         except Exception as error:
             logger.info("no version: %s", error, extra={"agent": provider.id})
             return None
-        found = _VERSION.search(printed)
+        found = _VERSION.search(printed or "")
         return found[1] if found else None
 
     async def _ask(self, provider: Provider) -> tuple[ProbeResult, str]:

@@ -121,7 +121,7 @@ class Providers:
         provider = self.get(id)
         if not provider.enabled:
             raise AgentUnavailable(f"{provider.label} is disabled; enable it in the provider settings", id=id)
-        path = presence(provider, self._find, self._environment)
+        path = presence(provider, self._find)
         if path is None:
             program = provider.command[0]
             raise AgentUnavailable(f"{program} was not found; to install: {provider.install_hint}", id=id)
