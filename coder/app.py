@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskStatus
 
-from coder.api.auth import load_token
 from coder.api.routes import build_api
 from coder.api.server import bind, open_server
+from coder.api.stream import StreamLimits
 from coder.errors import HostConfigError
 from coder.host import Host, open_host
 from coder.settings import Settings
+from coder.tokens import load_token
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +37,19 @@ class Serving:
 
 
 @asynccontextmanager
-async def open_serving(settings: Settings) -> AsyncGenerator[Serving]:
+async def open_serving(
+    settings: Settings, *, listener: socket.socket | None = None, stream_limits: StreamLimits | None = None
+) -> AsyncGenerator[Serving]:
     """A host and its server. Leaving ends them in order: new work refused, turns given their grace time, agents ended,
-    the journal stored, sockets closed, the database stopped.
+    the journal stored, sockets closed, the database stopped. `listener` takes the place of the port in the settings.
 
     Raises:
         HostConfigError: it cannot start as it is set up; possibly inside an exception group.
     """
-    with contextlib.closing(bind(settings.host, settings.port)) as listener:
+    with contextlib.closing(listener or bind(settings.host, settings.port)) as bound:
         async with (
             open_host(settings, load_token(settings.home)) as host,
-            open_server(build_api(host), listener) as url,
+            open_server(build_api(host, stream_limits=stream_limits), bound) as url,
         ):
             try:
                 yield Serving(host, url)

@@ -1,0 +1,198 @@
+"""Reading what clients send: one JSON parser with limits for bodies and frames, one for query parameters."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import NoReturn, TypeVar
+from urllib.parse import parse_qsl
+
+import anyio
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from coder.errors import InvalidInput, MalformedBody, TooLarge, TooSlow, UnsupportedMediaType
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of one body or frame."""
+ATTACHMENTS_LIMIT = 16 * 1024 * 1024
+"""Bytes of a body that may carry attachments."""
+READ_DEADLINE = 30.0
+"""Seconds for a whole body to arrive."""
+
+_DEPTH_LIMIT = 64
+_TOKEN_LIMIT = 200_000
+_QUERY_LIMIT = 8192
+_INT64 = range(-(2**63), 2**63)
+# Possessive and with an optional end: a string that never ends cannot make the search start over at every quote.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
+
+Parsed = TypeVar("Parsed")
+Fields = TypeVar("Fields", bound=BaseModel)
+
+
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """The whole JSON body as it came, empty where there is none.
+
+    Raises:
+        UnsupportedMediaType: it is not declared as JSON. TooLarge: over `limit`. TooSlow: it did not arrive in time.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > limit:
+        raise TooLarge(f"the body is over {limit} bytes", limit=limit)
+    body = bytearray()
+    try:
+        with anyio.fail_after(READ_DEADLINE):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise TooLarge(f"the body is over {limit} bytes", limit=limit)
+    except TimeoutError as error:
+        raise TooSlow(f"the body did not arrive within {READ_DEADLINE:g} s") from error
+    except ClientDisconnect as error:
+        raise MalformedBody("the client left before the body was complete") from error
+    # A write without a body is checked too: forms and plain text are what another site's page can send unasked.
+    if body or request.headers.get("content-type"):
+        _check_media_type(request.headers.get("content-type", ""))
+    return bytes(body)
+
+
+def parse_json(adapter: TypeAdapter[Parsed], data: bytes) -> Parsed:
+    """One value out of untrusted JSON.
+
+    Raises:
+        MalformedBody: not JSON, not UTF-8, nested too deep, a key twice, NaN or Infinity.
+        InvalidInput: well-formed, but not what is asked for; `errors` in the fields says where.
+    """
+    check_json(data)
+    try:
+        return adapter.validate_json(data, strict=True)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def parse_model(model: type[Fields], data: bytes) -> Fields:
+    """As `parse_json`, for a model."""
+    check_json(data)
+    try:
+        return model.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def check_json(data: bytes) -> None:
+    """Refuse what would harm further in: see `parse_json` for what is raised."""
+    _check_depth(data)
+    try:
+        text = data.decode("utf-8")
+        value: object = json.loads(
+            text,
+            object_pairs_hook=_object_of_distinct_keys,
+            parse_constant=_refuse_constant,
+            parse_int=_int64,
+            parse_float=_finite,
+        )
+    except UnicodeDecodeError as error:
+        raise MalformedBody("the body is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise MalformedBody(f"the body is not JSON: {error.msg} at character {error.pos}") from error
+    if "\\u" in text:
+        _check_texts(value)
+
+
+def parse_query(model: type[Fields], query_string: bytes) -> Fields:
+    """Query parameters as a value; unknown, repeated and malformed ones are refused.
+
+    Raises:
+        InvalidInput: `errors` in the fields says where.
+    """
+    if len(query_string) > _QUERY_LIMIT:
+        raise InvalidInput("the query is too long")
+    try:
+        pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50)
+    except ValueError as error:
+        raise InvalidInput("the query is not readable: it must be percent-encoded UTF-8") from error
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise InvalidInput("a query parameter was given twice")
+    if any("\x00" in name or "\x00" in value for name, value in pairs):
+        raise InvalidInput("a query parameter holds a NUL character")
+    try:
+        return model.model_validate(dict(pairs))
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def invalid(error: ValidationError) -> InvalidInput:
+    """A validation failure as the error that says which fields are wrong, without repeating what was sent."""
+    faults = [
+        {"loc": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"], "type": fault["type"]}
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)[:50]
+    ]
+    summary = "; ".join(f"{fault['loc'] or 'body'}: {fault['message']}" for fault in faults[:5])
+    return InvalidInput(_without_nul(summary), errors=faults)
+
+
+def _check_media_type(content_type: str) -> None:
+    media_type, _, parameters = content_type.partition(";")
+    if media_type.strip().lower() != "application/json":
+        raise UnsupportedMediaType("the body must be application/json")
+    charset = parameters.strip().lower()
+    if charset and charset not in ("charset=utf-8", 'charset="utf-8"'):
+        raise UnsupportedMediaType("the body must be UTF-8")
+
+
+def _check_depth(data: bytes) -> None:
+    depth = 0
+    for count, match in enumerate(_STRUCTURE.finditer(data)):
+        if count > _TOKEN_LIMIT:
+            raise MalformedBody("the body has too many parts")
+        if match[0] in (b"[", b"{"):
+            depth += 1
+            if depth > _DEPTH_LIMIT:
+                raise MalformedBody(f"the body is nested deeper than {_DEPTH_LIMIT}")
+        elif match[0] in (b"]", b"}"):
+            depth -= 1
+
+
+def _object_of_distinct_keys(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise MalformedBody("an object has the same key twice")
+    return value
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise MalformedBody(f"{word} is not JSON")
+
+
+def _int64(digits: str) -> int:
+    if len(digits) > 20 or int(digits) not in _INT64:
+        raise InvalidInput("a whole number is out of range")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise InvalidInput("a number is out of range")
+    return value
+
+
+def _check_texts(value: object) -> None:
+    match value:
+        case str():
+            if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+                raise InvalidInput("a text holds a NUL character or half a surrogate pair")
+        case list():
+            for item in value:  # pyright: ignore[reportUnknownVariableType]: whatever JSON holds
+                _check_texts(item)  # pyright: ignore[reportUnknownArgumentType]: as above
+        case dict():
+            for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]: as above
+                _check_texts(key)  # pyright: ignore[reportUnknownArgumentType]: as above
+                _check_texts(item)  # pyright: ignore[reportUnknownArgumentType]: as above
+        case _:
+            pass
+
+
+def _without_nul(text: str) -> str:
+    return text.replace("\x00", "\ufffd")
