@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-Fields: TypeAlias = "Mapping[str, Json]"
+Fields: TypeAlias = Mapping[str, "Json"]
 
 CLOSED = -32099
 """The code of a request that the other side left unanswered when it closed the connection."""
