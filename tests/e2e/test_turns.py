@@ -1,0 +1,237 @@
+"""Turns from prompt to recorded end, on a real host with the scripted agent."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from coder.errors import AgentUnavailable, Conflict, IdempotencyMismatch, WrongState
+from coder.model.permissions import PermissionStatus
+from coder.model.tasks import TaskState
+from coder.protocol import NewTask
+from coder.testing.rooms import open_room
+
+
+@pytest.mark.scenario("dispatch: a prompt becomes a turn and its end is recorded")
+async def test_a_prompt_runs_as_a_turn_and_its_end_is_recorded(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        task = await room.prompt("say hello; say there")
+        assert (task.state, task.stop_reason, task.error) == (TaskState.COMPLETED, "end_turn", None)
+        types = [
+            event.type for event in await room.events() if event.type not in {"commands", "usage", "mode", "model"}
+        ]
+        assert types[:1] == ["session_updated"]
+        assert [type for type in types if type.startswith(("task", "turn", "user"))] == [
+            "task_queued",
+            "turn_started",
+            "user_text",
+            "turn_ended",
+        ]
+        assert "hello" in await room.text_of(task)
+        assert task.output_summary is not None
+        assert "hello" in task.output_summary
+
+
+@pytest.mark.scenario("pool: the second prompt finds the agent warm")
+async def test_the_second_prompt_finds_the_same_process(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        first, second = await room.prompt("counter"), await room.prompt("counter")
+        assert await room.text_of(first) != await room.text_of(second)
+        starts = [e for e in await room.events() if e.type == "agent_status" and e.status == "starting"]
+        assert len(starts) == 1
+        assert room.host.pool.health().warm == 1
+
+
+@pytest.mark.scenario("dispatch: prompts of a session run one after the other")
+async def test_a_second_prompt_waits_for_the_first(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        first = await room.submit("say one; sleep 300; say two")
+        second = await room.submit("say three")
+        await room.saw("turn_started")
+        assert (await room.host.dispatcher.get(second.id)).state is TaskState.PENDING
+        await room.ended(second)
+        order = [(r.event.type, r.task_id) for r in await room.records() if r.event.type.startswith("turn_")]
+        assert order == [
+            ("turn_started", first.id),
+            ("turn_ended", first.id),
+            ("turn_started", second.id),
+            ("turn_ended", second.id),
+        ]
+
+
+@pytest.mark.scenario("dispatch: the same key gives the same task")
+async def test_a_repeated_key_gives_the_task_again_and_another_body_is_refused(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        wish = NewTask(session_id=room.session.id, agent="demo", input="say hello")
+        first = await room.host.dispatcher.submit(wish, idempotency_key="k")
+        again = await room.host.dispatcher.submit(wish, idempotency_key="k")
+        assert again.id == first.id
+        with pytest.raises(IdempotencyMismatch):
+            await room.host.dispatcher.submit(wish.model_copy(update={"input": "say bye"}), idempotency_key="k")
+        await room.ended(first)
+
+
+@pytest.mark.scenario("dispatch: an unknown or disabled agent is refused before anything is created")
+async def test_an_agent_that_is_not_installed_is_refused_and_nothing_is_created(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        await room.host.providers.patch(
+            {"providers": {"ghost": {"extends": "acp", "label": "Ghost", "command": ["no-such-program"]}}},
+            merge_fields=False,
+            may_write_code=True,
+        )
+        with pytest.raises(AgentUnavailable):
+            await room.submit("say boo", agent="ghost")
+        assert (await room.host.dispatcher.list(room.session.id, (), None, 10)).items == ()
+
+
+@pytest.mark.scenario("dispatch: a running turn is cancelled politely")
+async def test_a_running_turn_is_cancelled_and_the_agent_stays_warm(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        task = await room.submit("say begun; hang")
+        await room.saw("text")
+        await room.host.dispatcher.cancel(task.id)
+        assert (await room.ended(task)).state is TaskState.CANCELLED
+        assert (await room.prompt("counter")).state is TaskState.COMPLETED
+        starts = [e for e in await room.events() if e.type == "agent_status" and e.status == "starting"]
+        assert len(starts) == 1
+        with pytest.raises(Conflict):
+            await room.host.dispatcher.cancel((await room.prompt("say done")).id)
+
+
+@pytest.mark.scenario("dispatch: a waiting prompt is cancelled at once")
+async def test_a_waiting_prompt_is_cancelled_and_never_reaches_the_agent(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        first = await room.submit("say begun; hang")
+        second = await room.submit("write never.txt x")
+        await room.saw("text")
+        cancelled = await room.host.dispatcher.cancel(second.id)
+        assert cancelled.state is TaskState.CANCELLED
+        await room.host.dispatcher.cancel(first.id)
+        await room.ended(first)
+        assert not (room.worktree / "never.txt").exists()
+
+
+@pytest.mark.scenario("dispatch: an agent that ignores cancel is killed")
+async def test_an_agent_that_ignores_cancel_is_killed_and_started_afresh(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url, cancel_timeout=0.3) as room:
+        task = await room.submit("ignore cancel; say begun; hang")
+        await room.saw("text")
+        await room.host.dispatcher.cancel(task.id)
+        assert (await room.ended(task)).state is TaskState.CANCELLED
+        assert (await room.prompt("say alive")).state is TaskState.COMPLETED
+
+
+@pytest.mark.scenario("dispatch: a dead agent ends its turn in words and is resumed by the next prompt")
+async def test_a_dead_agent_fails_its_turn_and_the_next_prompt_resumes_the_conversation(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        await room.prompt("counter")
+        died = await room.prompt("say farewell; die 3")
+        assert died.state is TaskState.FAILED
+        assert died.error is not None
+        assert died.error.code == "agent_died"
+        assert "3" in died.error.message
+        after = await room.prompt("counter")
+        assert "3" in await room.text_of(after), "the conversation goes on at its third prompt"
+
+
+@pytest.mark.scenario("pool: a provider that keeps dying fails fast")
+async def test_after_five_deaths_the_agent_is_not_started_again(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        for _ in range(5):
+            assert (await room.prompt("die")).state is TaskState.FAILED
+        refused = await room.prompt("say hello")
+        assert refused.error is not None
+        assert refused.error.code == "agent_unhealthy"
+
+
+@pytest.mark.scenario("permissions: a question is answered once with the agent's own option")
+async def test_a_permission_is_asked_answered_once_and_obeyed(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        task = await room.submit("ask May I; write yes.txt sure")
+        asked = (await room.saw("permission_requested")).event
+        assert asked.type == "permission_requested"
+        allow = next(option for option in asked.request.options if option.kind == "allow_once")
+        answered = await room.host.permissions.answer(asked.request.id, allow.id, "test")
+        assert answered.status is PermissionStatus.SELECTED
+        with pytest.raises(WrongState):
+            await room.host.permissions.answer(asked.request.id, allow.id, "test")
+        await room.ended(task)
+        assert (room.worktree / "yes.txt").exists()
+
+
+@pytest.mark.scenario("permissions: cancelling the turn cancels its question")
+async def test_cancelling_a_turn_cancels_its_open_question(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        task = await room.submit("ask May I; write no.txt x")
+        asked = (await room.saw("permission_requested")).event
+        assert asked.type == "permission_requested"
+        await room.host.dispatcher.cancel(task.id)
+        assert (await room.ended(task)).state is TaskState.CANCELLED
+        assert (await room.host.permissions.get(asked.request.id)).status is PermissionStatus.CANCELLED
+        assert not (room.worktree / "no.txt").exists()
+
+
+@pytest.mark.scenario("permissions: a question nobody answers ends as cancelled for the agent")
+async def test_a_question_nobody_answers_expires_and_the_turn_goes_on(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url, permission_timeout=0.2) as room:
+        task = await room.prompt("ask May I; write no.txt x")
+        assert task.state in {TaskState.COMPLETED, TaskState.CANCELLED}
+        requests = (await room.host.permissions.list(room.session.id, None, None, 10)).items
+        assert [request.status for request in requests] == [PermissionStatus.EXPIRED]
+        assert not (room.worktree / "no.txt").exists()
+
+
+@pytest.mark.scenario("pool: switching agents and back resumes each")
+async def test_switching_to_another_agent_and_back_finds_both_where_they_were(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        demo = room.host.providers.get("demo")
+        second = {"extends": "acp", "label": "Second", "command": list(demo.command)}
+        await room.host.providers.patch({"providers": {"second": second}}, merge_fields=False, may_write_code=True)
+        await room.prompt("counter")
+        other = await room.prompt("counter", agent="second")
+        back = await room.prompt("counter")
+        assert "1" in await room.text_of(other)
+        assert "2" in await room.text_of(back)
+        await room.host.pool.close(room.session.id, "demo")
+        resumed = await room.prompt("counter")
+        assert "3" in await room.text_of(resumed)
+
+
+@pytest.mark.scenario("pool: the least recently used idle agent makes room")
+async def test_over_the_limit_the_least_recently_used_idle_agent_is_evicted(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url, pool_max_live=1) as room:
+        demo = room.host.providers.get("demo")
+        second = {"extends": "acp", "label": "Second", "command": list(demo.command)}
+        await room.host.providers.patch({"providers": {"second": second}}, merge_fields=False, may_write_code=True)
+        await room.prompt("say one")
+        await room.prompt("say two", agent="second")
+        await room.seen(lambda r: r.event.type == "agent_status" and r.event.status == "cold" and r.agent == "demo")
+        assert room.host.pool.health().size == 1
+
+
+@pytest.mark.scenario("dispatch: stopping gives running turns their grace time")
+async def test_stopping_waits_for_the_running_turn(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        task = await room.submit("say begun; sleep 300; write late.txt done")
+        await room.saw("text")
+        await room.host.drain()
+        assert (await room.host.dispatcher.get(task.id)).state is TaskState.COMPLETED
+        assert (room.worktree / "late.txt").exists()
+
+
+@pytest.mark.scenario("dispatch: stopping cancels what outlasts its grace time")
+async def test_stopping_cancels_a_turn_that_outlasts_the_grace_time(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url, shutdown_grace=0.2) as room:
+        task = await room.submit("say begun; hang")
+        await room.saw("text")
+        with anyio.fail_after(15):
+            await room.host.drain()
+        assert (await room.host.dispatcher.get(task.id)).state is TaskState.CANCELLED

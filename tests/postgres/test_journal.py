@@ -1,0 +1,222 @@
+"""The journal on a real database: numbering, order, durability, followers."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import asyncpg
+import orjson
+import pytest
+
+from coder.errors import NotFound
+from coder.journal import Follower, Journal, JournalLimits, open_journal
+from coder.model.events import Text, TurnStarted
+from coder.model.sessions import Project, SessionState
+from coder.model.values import new_id, now
+from coder.store import events, projects, sessions
+from coder.store.database import Store, open_store
+
+
+@asynccontextmanager
+async def open_rooms(url: str, limits: JournalLimits | None = None) -> AsyncGenerator[tuple[Store, Journal, str]]:
+    """A store, a journal, and an open session."""
+    async with open_store(url, run_id="run") as store, open_journal(store, limits) as journal:
+        yield store, journal, await make_session(store)
+
+
+async def make_session(store: Store) -> str:
+    id, project_id = new_id("ses"), new_id("prj")
+    project = Project(id=project_id, name="p", repo_path=f"/repo/{project_id}", default_branch="main", created_at=now())
+    async with store.transaction() as connection:
+        await projects.insert(connection, project)
+        await sessions.insert(connection, id=id, project_id=project_id, name="s", base_ref=None, created_at=now())
+        await sessions.move(connection, id, {SessionState.OPENING}, SessionState.OPEN)
+    return id
+
+
+async def texts(follower: Follower, count: int) -> list[str]:
+    found: list[str] = []
+    with anyio.fail_after(10):
+        while len(found) < count:
+            batch = await follower.receive()
+            assert batch.last_seq - batch.first_seq + 1 == len(batch.encoded)
+            found += [orjson.loads(record)["event"]["text"] for record in batch.encoded]
+    return found
+
+
+async def stored_texts(store: Store, session_id: str) -> list[str]:
+    async with store.connection() as connection:
+        records = await events.page(connection, session_id, after=0, limit=500)
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
+    return [record.event.text for record in records if isinstance(record.event, Text)]
+
+
+@pytest.mark.scenario("journal: a viewer gets what is ready in one batch")
+async def test_a_viewer_gets_everything_that_is_ready_in_one_batch(database_url: str) -> None:
+    async with open_rooms(database_url) as (_, journal, session), journal.follow(session, 0) as follower:
+        for word in ("a", "b", "c"):
+            await journal.append(session, Text(text=word))
+        batch = await follower.receive()
+        assert (batch.first_seq, batch.last_seq) == (1, 3)
+
+
+@pytest.mark.scenario("journal: text is shown before it is stored, and stored soon")
+async def test_text_is_shown_at_once_and_stored_soon_after(database_url: str) -> None:
+    async with open_rooms(database_url, JournalLimits(store_delay=30)) as (store, journal, session):
+        async with journal.follow(session, 0) as follower:
+            await journal.append(session, Text(text="early"))
+            assert await texts(follower, 1) == ["early"]
+            assert await stored_texts(store, session) == []
+    async with open_rooms(database_url) as (store, journal, other):
+        await journal.append(other, Text(text="soon"))
+        with anyio.fail_after(5):
+            await journal.flush(other)
+        assert await stored_texts(store, other) == ["soon"]
+        assert await stored_texts(store, session) == ["early"]
+
+
+@pytest.mark.scenario("journal: a failed transaction shows nothing and frees its numbers")
+async def test_a_failed_commit_shows_nothing_and_its_numbers_are_used_again(database_url: str) -> None:
+    async with open_rooms(database_url) as (store, journal, session), journal.follow(session, 0) as follower:
+        with pytest.raises(RuntimeError):
+            async with journal.commit(session) as commit:
+                commit.append(Text(text="never"))
+                raise RuntimeError("changed my mind")
+        async with journal.commit(session) as commit:
+            assert commit.append(Text(text="then")) == 1
+        assert await texts(follower, 1) == ["then"]
+        assert await stored_texts(store, session) == ["then"]
+
+
+@pytest.mark.scenario("journal: numbers have no gap whoever writes")
+async def test_writers_at_once_leave_no_gap_and_keep_their_own_order(database_url: str) -> None:
+    async with open_rooms(database_url, JournalLimits(store_delay=0.001)) as (store, journal, session):
+
+        async def stream(name: str) -> None:
+            for n in range(60):
+                await journal.append(session, Text(text=f"{name}{n}"))
+                await anyio.lowlevel.checkpoint()
+
+        async def decide() -> None:
+            for n in range(20):
+                async with journal.commit(session) as commit:
+                    commit.append(Text(text=f"c{n}"))
+                    await anyio.lowlevel.checkpoint()
+
+        async with journal.follow(session, 0) as follower, anyio.create_task_group() as group:
+            group.start_soon(stream, "a")
+            group.start_soon(stream, "b")
+            group.start_soon(decide)
+            seen = await texts(follower, 140)
+        await journal.flush(session)
+        assert await stored_texts(store, session) == seen
+        for name, count in (("a", 60), ("b", 60), ("c", 20)):
+            assert [text for text in seen if text.startswith(name)] == [f"{name}{n}" for n in range(count)]
+
+
+@pytest.mark.scenario("journal: a viewer behind the ring is served from the store")
+async def test_a_viewer_behind_the_ring_misses_nothing(database_url: str) -> None:
+    async with open_rooms(database_url, JournalLimits(store_delay=0.001, ring_bytes=2000)) as (_, journal, session):
+        words = [f"word {n}" for n in range(700)]
+        async with journal.follow(session, 0) as follower:
+            for word in words:
+                await journal.append(session, Text(text=word))
+                if word.endswith("00"):
+                    await journal.flush(session)
+            assert await texts(follower, len(words)) == words
+
+
+@pytest.mark.scenario("journal: a lost database connection loses and doubles nothing")
+async def test_cut_connections_lose_and_double_nothing(database_url: str) -> None:
+    async with open_rooms(database_url, JournalLimits(store_delay=0.001, retry_delay=0.01)) as (
+        store,
+        journal,
+        session,
+    ):
+        words = [f"w{n}" for n in range(200)]
+        killer = await asyncpg.connect(database_url)
+        for n, word in enumerate(words):
+            await journal.append(session, Text(text=word))
+            if n % 20 == 0:
+                await killer.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'COPY%'"
+                )
+        await killer.close()
+        with anyio.fail_after(10):
+            await journal.flush(session)
+        assert await stored_texts(store, session) == words
+
+
+@pytest.mark.scenario("journal: what was shown is stored at the end")
+async def test_leaving_the_journal_stores_what_was_shown(database_url: str) -> None:
+    async with open_store(database_url, run_id="run") as store:
+        async with open_journal(store, JournalLimits(store_delay=30)) as journal:
+            session = await make_session(store)
+            await journal.append(session, Text(text="last words"))
+        assert await stored_texts(store, session) == ["last words"]
+
+
+@pytest.mark.scenario("journal: a number from a crashed run is not trusted")
+async def test_a_number_of_another_epoch_above_the_stored_one_is_unknown(database_url: str) -> None:
+    async with open_rooms(database_url) as (_, journal, session):
+        async with journal.commit(session) as commit:
+            commit.append(TurnStarted(task_id="t"))
+        assert await journal.is_known(session, 1, journal.epoch)
+        assert not await journal.is_known(session, 1, "another run")
+        assert await journal.is_known(session, 0, "another run")
+        assert not await journal.is_known(session, 2, None)
+
+
+@pytest.mark.scenario("journal: an agent that outruns the store waits")
+async def test_an_agent_that_outruns_the_store_waits(database_url: str) -> None:
+    limits = JournalLimits(store_delay=0.2, pending_bytes=5000)
+    async with open_rooms(database_url, limits) as (_, journal, session):
+        most = 0
+        for _ in range(30):
+            await journal.append(session, Text(text="x" * 1000))
+            most = max(most, journal.unstored_bytes())
+        assert most < 5000 + 2000
+
+
+@pytest.mark.scenario("journal: text that PostgreSQL refuses is stored all the same")
+async def test_nul_and_surrogates_do_not_stop_a_record(database_url: str) -> None:
+    async with open_rooms(database_url) as (store, journal, session):
+        await journal.append(session, Text(text="a\0b\ud800c"))
+        await journal.flush(session)
+        assert await stored_texts(store, session) == ["a\ufffdb\ufffdc"]
+
+
+@pytest.mark.scenario("journal: viewers of a closed session are told")
+async def test_viewers_of_a_closed_session_are_told(database_url: str) -> None:
+    async with open_rooms(database_url) as (_, journal, session), journal.follow(session, 0) as follower:
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                with pytest.raises(NotFound):
+                    await follower.receive()
+
+            group.start_soon(watch)
+            await anyio.wait_all_tasks_blocked()
+            journal.forget(session)
+
+
+@pytest.mark.scenario("journal: a snapshot and what follows it fit together")
+async def test_a_snapshot_taken_while_records_flow_continues_without_a_gap(database_url: str) -> None:
+    async with open_rooms(database_url, JournalLimits(store_delay=0.001)) as (_, journal, session):
+        words = [f"w{n}" for n in range(120)]
+
+        async def stream() -> None:
+            for word in words:
+                await journal.append(session, Text(text=word))
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(stream)
+            await anyio.lowlevel.checkpoint()
+            snapshot = await journal.snapshot(session)
+        async with journal.follow(session, snapshot.seq) as follower:
+            rest = await texts(follower, len(words) - snapshot.seq)
+        known = [record.event.text for record in snapshot.events if isinstance(record.event, Text)]
+        assert (known + rest)[-len(words) :] == words[-len(known + rest) :]
+        assert snapshot.seq + len(rest) == len(words)
