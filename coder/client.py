@@ -1,0 +1,428 @@
+"""The Python client of the API: typed over model values, errors raised as the host raised them."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+import anyio
+import httpx2
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from pydantic import BaseModel, ValidationError
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.typing import Subprotocol
+
+from coder import errors
+from coder.errors import CoderError, Unavailable
+from coder.model.changes import Change, ChangeDetail, ChangeStatus
+from coder.model.events import Record
+from coder.model.permissions import PermissionRequest, PermissionStatus
+from coder.model.providers import Diagnostic, ProviderConfig, ProviderSnapshot
+from coder.model.sessions import AgentSession, Project, Session
+from coder.model.tasks import ENDED, Task, TaskState
+from coder.model.values import Json
+from coder.protocol import (
+    SUBPROTOCOL,
+    ChangeDecision,
+    ErrorFrame,
+    EventsFrame,
+    Health,
+    Lagged,
+    NewProject,
+    NewSession,
+    Page,
+    PermissionAnswer,
+    PingFrame,
+    Pong,
+    Problem,
+    Prompt,
+    ProviderPatch,
+    ProviderRefresh,
+    SnapshotFrame,
+    Subscribe,
+    Welcome,
+    server_frame,
+)
+
+UNREACHABLE = "host_unreachable"
+"""The code of the error raised when no host answers at the URL."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_CLASSES: Mapping[str, type[CoderError]] = {
+    value.code: value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, CoderError) and value is not errors.PathEscape
+}
+_BY_STATUS: Mapping[int, type[CoderError]] = {
+    400: errors.MalformedBody,
+    401: errors.NotAuthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    413: errors.TooLarge,
+    415: errors.UnsupportedMediaType,
+    422: errors.InvalidInput,
+    503: errors.Unavailable,
+}
+_FINAL_CLOSE_CODES: Mapping[int, type[CoderError]] = {
+    4401: errors.NotAuthenticated,
+    4403: errors.Forbidden,
+    4404: errors.NotFound,
+}
+
+
+class EventStream:
+    """The records of one session in order, without gap or duplicate, over as many connections as it takes.
+
+    A `SnapshotFrame` comes first when no number was given, and again whenever the host cannot go on from the last one:
+    what was built from the records before is then to be replaced by it.
+    """
+
+    def __init__(self, items: MemoryObjectReceiveStream[SnapshotFrame | Record]) -> None:
+        self._items = items
+        self.error: CoderError | None = None
+
+    async def receive(self) -> SnapshotFrame | Record:
+        """The next item. Raises CoderError: the stream ended for good."""
+        try:
+            return await self._items.receive()
+        except anyio.EndOfStream:
+            raise self.error or Unavailable("the stream ended", code=UNREACHABLE) from None
+
+    async def __aiter__(self) -> AsyncIterator[SnapshotFrame | Record]:
+        while True:
+            yield await self.receive()
+
+
+class Client:
+    """One host, seen through its API. Use as a context manager. Every method raises what the host answered with."""
+
+    def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._http = httpx2.AsyncClient(
+            base_url=self._url, headers=self._headers, timeout=httpx2.Timeout(timeout, connect=5.0), trust_env=False
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    async def health(self) -> Health:
+        return await self._get(Health, "/api/health")
+
+    async def projects(self, cursor: str | None = None, limit: int = 100) -> Page[Project]:
+        return await self._get(Page[Project], "/api/projects", cursor=cursor, limit=limit)
+
+    async def register_project(self, repo_path: str, name: str | None = None, *, key: str | None = None) -> Project:
+        return await self._post(Project, "/api/projects", NewProject(repo_path=repo_path, name=name), key)
+
+    async def project(self, id: str) -> Project:
+        return await self._get(Project, _path("projects", id))
+
+    async def remove_project(self, id: str) -> None:
+        await self._send("DELETE", _path("projects", id))
+
+    async def sessions(
+        self, project_id: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[Session]:
+        return await self._get(Page[Session], "/api/sessions", project_id=project_id, cursor=cursor, limit=limit)
+
+    async def open_session(
+        self, project_id: str, name: str | None = None, base_ref: str | None = None, *, key: str | None = None
+    ) -> Session:
+        body = NewSession(project_id=project_id, name=name, base_ref=base_ref)
+        return await self._post(Session, "/api/sessions", body, key)
+
+    async def session(self, id: str) -> Session:
+        return await self._get(Session, _path("sessions", id))
+
+    async def close_session(self, id: str, *, force: bool = False) -> None:
+        await self._send("DELETE", _path("sessions", id), query={"force": "1" if force else "0"})
+
+    async def agent_sessions(self, session_id: str) -> Sequence[AgentSession]:
+        return (await self._get(Page[AgentSession], _path("sessions", session_id, "agent-sessions"))).items
+
+    async def warm(self, session_id: str, agent: str) -> AgentSession:
+        return await self._post(AgentSession, _path("sessions", session_id, "agent-sessions", agent, "warm"))
+
+    async def close_agent(self, session_id: str, agent: str) -> None:
+        await self._send("DELETE", _path("sessions", session_id, "agent-sessions", agent))
+
+    async def prompt(self, session_id: str, prompt: Prompt, *, key: str | None = None) -> Task:
+        """Returns once the task is stored; follow `events` to see the turn."""
+        return await self._post(Task, _path("sessions", session_id, "messages"), prompt, key)
+
+    async def tasks(
+        self,
+        session_id: str | None = None,
+        state: TaskState | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[Task]:
+        return await self._get(Page[Task], "/api/tasks", session_id=session_id, state=state, cursor=cursor, limit=limit)
+
+    async def task(self, id: str) -> Task:
+        return await self._get(Task, _path("tasks", id))
+
+    async def cancel_task(self, id: str) -> Task:
+        return await self._post(Task, _path("tasks", id, "cancel"))
+
+    async def wait_for_task(self, id: str) -> Task:
+        """The task once it has ended."""
+        task = await self.task(id)
+        async with self.events(task.session_id) as items:
+            async for item in items:
+                if isinstance(item, SnapshotFrame) or (item.event.type == "turn_ended" and item.task_id == id):
+                    task = await self.task(id)
+                if task.state in ENDED:
+                    break
+        return task
+
+    async def permissions(
+        self, session_id: str | None = None, status: PermissionStatus | None = None
+    ) -> Sequence[PermissionRequest]:
+        page = Page[PermissionRequest]
+        return (await self._get(page, "/api/permissions", session_id=session_id, status=status, limit=500)).items
+
+    async def answer_permission(self, id: str, option_id: str) -> PermissionRequest:
+        return await self._post(PermissionRequest, _path("permissions", id), PermissionAnswer(option_id=option_id))
+
+    async def changes(
+        self, session_id: str, status: ChangeStatus | None = None, cursor: str | None = None, limit: int = 500
+    ) -> Page[Change]:
+        path = _path("sessions", session_id, "changes")
+        return await self._get(Page[Change], path, status=status, cursor=cursor, limit=limit)
+
+    async def change(self, id: str) -> ChangeDetail:
+        return await self._get(ChangeDetail, _path("changes", id))
+
+    async def apply_change(self, id: str, reason: str | None = None) -> Change:
+        return await self._post(Change, _path("changes", id, "apply"), ChangeDecision(reason=reason))
+
+    async def reject_change(self, id: str, reason: str | None = None) -> Change:
+        return await self._post(Change, _path("changes", id, "reject"), ChangeDecision(reason=reason))
+
+    async def revert_change(self, id: str, reason: str | None = None) -> Change:
+        return await self._post(Change, _path("changes", id, "revert"), ChangeDecision(reason=reason))
+
+    async def apply_changes(self, session_id: str, reason: str | None = None) -> Sequence[Change]:
+        path = _path("sessions", session_id, "changes", "apply")
+        return (await self._post(Page[Change], path, ChangeDecision(reason=reason))).items
+
+    async def reject_changes(self, session_id: str, reason: str | None = None) -> Sequence[Change]:
+        path = _path("sessions", session_id, "changes", "reject")
+        return (await self._post(Page[Change], path, ChangeDecision(reason=reason))).items
+
+    async def providers(self, *, force: bool = False) -> Sequence[ProviderSnapshot]:
+        path = "/api/providers/snapshot"
+        return (await self._get(Page[ProviderSnapshot], path, force="1" if force else None)).items
+
+    async def provider_config(self) -> ProviderConfig:
+        return await self._get(ProviderConfig, "/api/providers/config")
+
+    async def patch_providers(
+        self, providers: Mapping[str, Mapping[str, Json] | None], *, merge_fields: bool = False
+    ) -> ProviderConfig:
+        query = {"merge": "fields"} if merge_fields else {}
+        body = ProviderPatch.model_validate({"providers": dict(providers)})
+        response = await self._send("PATCH", "/api/providers/config", body, query=query)
+        return _parsed(ProviderConfig, response)
+
+    async def refresh_providers(self, ids: Sequence[str] | None = None) -> Sequence[ProviderSnapshot]:
+        body = ProviderRefresh(providers=None if ids is None else tuple(ids))
+        return (await self._post(Page[ProviderSnapshot], "/api/providers/refresh", body)).items
+
+    async def diagnose_provider(self, id: str) -> Diagnostic:
+        return await self._get(Diagnostic, _path("providers", id, "diagnostic"))
+
+    async def records(self, session_id: str, after: int = 0, limit: int = 100) -> Sequence[Record]:
+        """A page of the session's journal."""
+        path = _path("sessions", session_id, "events")
+        return (await self._get(Page[Record], path, after=after, limit=limit)).items
+
+    @asynccontextmanager
+    async def events(
+        self, session_id: str, after: int | None = None, *, patience: float = 60.0
+    ) -> AsyncGenerator[EventStream]:
+        """Follow a session from behind record `after`, or from a snapshot.
+
+        A lost connection is made again from the last record; after `patience` seconds without one the stream ends.
+        """
+        send, receive = anyio.create_memory_object_stream[SnapshotFrame | Record](256)
+        stream = EventStream(receive)
+        following = _Following(self._url, self._headers, session_id, after, patience, send)
+        async with anyio.create_task_group() as group:
+            group.start_soon(following.run, stream)
+            with receive:
+                yield stream
+            group.cancel_scope.cancel()
+
+    async def _get(self, model: type[Model], path: str, **query: str | int | None) -> Model:
+        return _parsed(model, await self._send("GET", path, query=query))
+
+    async def _post(
+        self,
+        model: type[Model],
+        path: str,
+        body: BaseModel | None = None,
+        key: str | None = None,
+    ) -> Model:
+        return _parsed(model, await self._send("POST", path, body, key=key))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None = None,
+        *,
+        query: Mapping[str, str | int | None] | None = None,
+        key: str | None = None,
+    ) -> httpx2.Response:
+        content = None if body is None else body.model_dump_json()
+        headers = {"Content-Type": "application/json"} if content else {}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        params = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        try:
+            response = await self._http.request(method, path, content=content, headers=headers, params=params)
+        except httpx2.TimeoutException as error:
+            raise Unavailable(f"the host at {self._url} does not answer", code=UNREACHABLE) from error
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            raise Unavailable(f"no host answers at {self._url}", code=UNREACHABLE) from error
+        if response.status_code >= 400:
+            raise _error_of(response)
+        return response
+
+
+class _Following:
+    """The loop behind `Client.events`: connect, subscribe from the last number, pass records on, connect again."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        session_id: str,
+        after: int | None,
+        patience: float,
+        items: MemoryObjectSendStream[SnapshotFrame | Record],
+    ) -> None:
+        self._url = "ws" + url.removeprefix("http") + "/api/ws"
+        self._headers = headers
+        self._session_id = session_id
+        self._after = after
+        self._epoch: str | None = None
+        self._patience = patience
+        self._items = items
+        self._lost_at: float | None = None
+
+    async def run(self, stream: EventStream) -> None:
+        with self._items:
+            try:
+                await self._follow()
+            except CoderError as error:
+                stream.error = error
+            except anyio.BrokenResourceError:
+                pass
+
+    async def _follow(self) -> None:
+        pause = 0.1
+        while True:
+            try:
+                async with connect(
+                    self._url,
+                    additional_headers=self._headers,
+                    subprotocols=[Subprotocol(SUBPROTOCOL)],
+                    compression=None,
+                    max_size=None,
+                    proxy=None,
+                    open_timeout=5,
+                    close_timeout=1,
+                ) as socket:
+                    await self._listen(socket)
+            except ConnectionClosed as error:
+                code = error.rcvd.code if error.rcvd else 0
+                if code in _FINAL_CLOSE_CODES:
+                    raise _FINAL_CLOSE_CODES[code](error.rcvd.reason if error.rcvd else "") from error
+            except (OSError, InvalidHandshake, TimeoutError):
+                pass
+            now = anyio.current_time()
+            self._lost_at = self._lost_at if self._lost_at is not None else now
+            pause = 0.1 if self._lost_at == now else min(pause * 2, 2.0)
+            if now - self._lost_at > self._patience:
+                raise Unavailable("the host does not answer any more", code=UNREACHABLE)
+            await anyio.sleep(pause)
+
+    async def _listen(self, socket: ClientConnection) -> None:
+        async for text in socket:
+            frame = server_frame.validate_json(text)
+            match frame:
+                case Welcome():
+                    await self._subscribe(socket)
+                    self._epoch = frame.epoch
+                case EventsFrame():
+                    self._lost_at = None
+                    await self._pass_on(socket, frame)
+                case SnapshotFrame():
+                    self._lost_at = None
+                    self._after = frame.seq
+                    await self._items.send(frame)
+                case Lagged():
+                    await self._subscribe(socket)
+                case PingFrame():
+                    await socket.send(Pong().model_dump_json())
+                case ErrorFrame():
+                    raise _named(frame.code, None)(frame.message, code=frame.code)
+                case _:
+                    pass
+
+    async def _subscribe(self, socket: ClientConnection) -> None:
+        frame = Subscribe(session_id=self._session_id, after=self._after, epoch=self._epoch)
+        await socket.send(frame.model_dump_json())
+
+    async def _pass_on(self, socket: ClientConnection, frame: EventsFrame) -> None:
+        for record in frame.records:
+            if self._after is not None and record.seq <= self._after:
+                continue
+            if self._after is not None and record.seq > self._after + 1:
+                await self._subscribe(socket)
+                return
+            self._after = record.seq
+            await self._items.send(record)
+
+
+def _path(*parts: str) -> str:
+    return "/api/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _parsed(model: type[Model], response: httpx2.Response) -> Model:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise CoderError("the host's answer is not understood; do client and host have the same version?") from error
+
+
+def _error_of(response: httpx2.Response) -> CoderError:
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        kind = _BY_STATUS.get(response.status_code, CoderError)
+        return kind(f"the host answered {response.status_code}")
+    fields: dict[str, object] = {**(problem.fields or {})}
+    if problem.errors:
+        fields["errors"] = problem.errors
+    error = _named(problem.code, problem.status)(problem.detail, code=problem.code)
+    error.fields = fields
+    return error
+
+
+def _named(code: str, status: int | None) -> type[CoderError]:
+    return _CLASSES.get(code) or _BY_STATUS.get(status or 0, CoderError)
