@@ -1,0 +1,442 @@
+"""A warm ACP agent: one process, one agent session, one turn at a time."""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import anyio
+from anyio.abc import TaskGroup
+
+from coder.backends.acp.client import CANCELLED, ELICITATION, PERMISSION, Client
+from coder.backends.acp.connection import Connection
+from coder.backends.acp.handshake import Introduction, initialize_params, read_introduction
+from coder.backends.acp.peer import OnAnswer, OnRequest, Peer, Pending, Reply
+from coder.backends.acp.prompt import prompt_blocks
+from coder.backends.acp.selection import selections
+from coder.backends.acp.terminals import Terminals
+from coder.backends.acp.translate import Events, Translator
+from coder.backends.acp.turn import AcpLimits, Turn, fault_of, needs_login
+from coder.backends.acp.wire import Fields, fields, text
+from coder.backends.base import (
+    AgentSessionHandle,
+    Capabilities,
+    Emit,
+    PromptContext,
+    PromptInput,
+    SessionOptions,
+    TurnResult,
+)
+from coder.errors import AgentDied, AgentError, AgentProtocolError, AuthRequired, CoderError, InvalidInput
+from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionStatus
+from coder.model.providers import Provider
+from coder.model.sessions import BackendKind
+from coder.model.tool_calls import TerminalOutput, ToolCall
+from coder.model.values import Json
+from coder.processes.child import ChildSpec
+from coder.processes.supervisor import Supervisor
+from coder.worktrees.paths import open_root
+
+logger = logging.getLogger(__name__)
+
+_EARLY = 1000
+"""Updates kept that come before the session they belong to is known."""
+_LATE_REPLAY = 2.0
+"""Seconds a late replay may take at most."""
+
+
+class AcpBackend:
+    """An AgentBackend over the Agent Client Protocol, version 1. Made by `open_acp_backend`."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        command: tuple[str, ...],
+        env: Mapping[str, str],
+        *,
+        supervisor: Supervisor,
+        emit: Emit,
+        limits: AcpLimits,
+        group: TaskGroup,
+    ) -> None:
+        self._provider = provider
+        self._command = command
+        self._env = env
+        self._supervisor = supervisor
+        self._emit = emit
+        self._limits = limits
+        self._group = group
+        self.translator = Translator()
+        self.introduction = Introduction()
+        self._starting = anyio.Lock()
+        self._connection: Connection | None = None
+        self._disposed = anyio.Event()
+        self._handle: AgentSessionHandle | None = None
+        self._session: str | None = None
+        self._early: list[Fields] = []
+        self._turn: Turn | None = None
+        self._updates = 0
+        self._is_emitting = False
+
+    @property
+    def kind(self) -> BackendKind:
+        return "acp_warm"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            resume=self.introduction.can_resume or self.introduction.can_load,
+            images=self.introduction.accepts_images,
+            modes=self.translator.choices.mode is not None,
+            models=self.translator.choices.model is not None,
+            commands=bool(self.translator.commands),
+            usage=self.translator.usage.context_used is not None,
+        )
+
+    def health(self) -> Literal["up", "down"]:
+        return "up" if self._connection and self._connection.is_up else "down"
+
+    async def wait_closed(self) -> None:
+        await (self._connection.gone if self._connection else self._disposed).wait()
+
+    async def dispose(self) -> None:
+        self._disposed.set()
+        if self._connection:
+            await self._connection.close()
+
+    # The session
+
+    async def ensure_session(self, options: SessionOptions) -> AgentSessionHandle:
+        async with self._starting:
+            if self._handle and self.health() == "up":
+                return self._handle
+            if self._disposed.is_set() or (self._connection and not self._connection.is_up):
+                raise self._end()
+            is_open = False
+            try:
+                handle = await self._open(options)
+                is_open = True
+            except AgentError as error:
+                raise self._with_login(error) from error
+            finally:
+                if not is_open:
+                    with anyio.CancelScope(shield=True):
+                        await self.dispose()
+            self._handle = handle
+            return handle
+
+    async def close_session(self, handle: AgentSessionHandle) -> None:
+        session, self._session, self._handle = self._session, None, None
+        if session and self.health() == "up" and self.introduction.can_close:
+            try:
+                await self._request("session/close", {"sessionId": session}, self._limits.request)
+            except AgentError as error:
+                logger.info("session not closed: %s", error, extra=self._ids())
+
+    async def _open(self, options: SessionOptions) -> AgentSessionHandle:
+        if self._connection is None:
+            await self._connect(options.worktree_path)
+        place: Fields = {"cwd": str(options.worktree_path), "mcpServers": []}
+        token = options.resume_token
+        is_resumed = token is not None and await self._resume(token, place)
+        # a load that was accepted but brought nothing back has opened a session all the same
+        if self._session is None:
+            await self._open_session("session/new", place, None)
+        try:
+            await self._select(options.model, options.mode_id, options.thinking_option_id, options.feature_values)
+        except (InvalidInput, AgentProtocolError) as error:
+            # the turn that wants it will say so
+            logger.warning("not chosen: %s", error, extra=self._ids())
+        return AgentSessionHandle(options.session_id, options.agent, self.kind, self._session, None, is_resumed)
+
+    async def _connect(self, worktree: Path) -> None:
+        @contextmanager
+        def open_client(group: TaskGroup) -> Generator[OnRequest]:
+            with open_root(worktree) as root:
+                terminals = Terminals(self._supervisor, group, self._env, self._terminal_news)
+                yield Client(root, terminals, self._permit).accept
+
+        spec = ChildSpec(self._command, worktree, self._env, write_timeout=self._limits.write)
+        self._connection = Connection(
+            self._provider.label, spec, self._supervisor, self._take_notification, open_client
+        )
+        await self._connection.open(self._group)
+        result = await self._request("initialize", initialize_params(self._provider), self._limits.initialize)
+        self.introduction = read_introduction(fields(result), self._command)
+
+    async def _resume(self, token: str, place: Fields) -> bool:
+        """Whether the agent has its memory of the session back."""
+        params: Fields = {"sessionId": token, **place}
+        if self.introduction.can_resume and await self._try_to_open("session/resume", params, token):
+            return True
+        self.translator.replayed = 0
+        if self.introduction.can_load and await self._try_to_open("session/load", params, token):
+            # some accept any id, and open an empty session
+            return self.translator.replayed > 0
+        return False
+
+    async def _try_to_open(self, method: str, params: Fields, token: str) -> bool:
+        self.translator.is_replaying = True
+        try:
+            await self._open_session(method, params, token)
+            if method == "session/load":
+                await self._let_replay_end()
+        except AgentProtocolError as error:
+            if needs_login(error):
+                raise
+            logger.info("%s refused: %s", method, error, extra=self._ids())
+            return False
+        finally:
+            self.translator.is_replaying = False
+        return True
+
+    async def _open_session(self, method: str, params: Fields, token: str | None) -> None:
+        async def opened(pending: Pending) -> None:
+            result = fields(pending.result)
+            if pending.error or (id := text(result.get("sessionId")) or token) is None:
+                return
+            self._session = id
+            await self._pass_on(self.translator.session_opened(result))
+            early, self._early = self._early, []
+            for update in early:
+                await self._take_update(update)
+
+        await self._request(method, params, self._limits.session_start, opened)
+        if self._session is None:
+            raise AgentProtocolError(f"the agent answered {method} without a session id", method=method)
+
+    async def _let_replay_end(self) -> None:
+        """Some agents answer a load first and replay afterwards: wait until no update comes any more."""
+        with anyio.move_on_after(_LATE_REPLAY):
+            seen = -1
+            while seen != self._updates:
+                seen = self._updates
+                await anyio.sleep(self._limits.replay_quiet)
+
+    async def _select(
+        self, model: str | None, mode: str | None, thinking: str | None, features: Mapping[str, Json]
+    ) -> None:
+        """Make what is asked for true, by whatever way the agent offers."""
+        for wanted in selections(lambda: self.translator.choices, model, mode, thinking, features):
+
+            async def accepted(pending: Pending, chosen: Mapping[str, str] = wanted.chosen) -> None:
+                if not pending.error:
+                    events = self.translator.configured(fields(pending.result))
+                    await self._pass_on(events + self.translator.chosen(**chosen))
+
+            params: Fields = {"sessionId": self._session, **wanted.params}
+            await self._request(wanted.method, params, self._limits.request, accepted)
+
+    # A turn
+
+    async def prompt(self, handle: AgentSessionHandle, input: PromptInput, context: PromptContext) -> TurnResult:
+        connection = self._connection
+        if connection is None or not connection.is_up or self._session is None or handle != self._handle:
+            return TurnResult(ok=False, error=fault_of(self._end()), reached_agent=False)
+        if context.cancel.is_set():
+            return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
+        try:
+            blocks = prompt_blocks(input, self.introduction)
+            await self._select(context.model, context.mode_id, context.thinking_option_id, {})
+        except CoderError as error:
+            return TurnResult(ok=False, error=fault_of(error), reached_agent=False)
+        turn = self._turn = Turn(context, self._limits, time.monotonic)
+        is_done = False
+        try:
+            self.translator.begin_turn(input.text)
+            await self._run_turn(turn, connection, {"sessionId": self._session, "prompt": blocks})
+            is_done = True
+        finally:
+            self._turn = None
+            if not is_done:
+                # nobody waits for the answer any more, and the next prompt must not meet this one
+                connection.kill()
+        return turn.result()
+
+    async def _run_turn(self, turn: Turn, connection: Connection, params: Fields) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch_cancel, turn, connection)
+            group.start_soon(self._watch_silence, turn, connection)
+            group.start_soon(self._watch_end, turn, connection)
+            try:
+                await connection.peer.begin("session/prompt", params, self._turn_answered)
+            except AgentError as error:
+                turn.error = connection.end or error
+                connection.kill()
+            await turn.over.wait()
+            group.cancel_scope.cancel()
+        with anyio.move_on_after(self._limits.cancel):
+            await turn.wait_answered()
+        if not turn.is_answered:
+            for event in self.translator.end_turn("cancelled" if turn.is_cancelled else "failed"):
+                await turn.context.emit(event)
+
+    async def _turn_answered(self, pending: Pending) -> None:
+        turn = self._turn
+        if turn is None or turn.over.is_set():
+            return
+        result = fields(pending.result)
+        turn.is_answered = True
+        turn.error = turn.error or pending.error
+        turn.stop_reason = text(result.get("stopReason"))
+        turn.usage = self.translator.turn_usage(result)
+        self._peer().cancel_requests(PERMISSION, ELICITATION)
+        reason = "failed" if turn.error else "cancelled" if turn.is_cancelled else turn.stop_reason
+        await self._pass_on(self.translator.end_turn(reason))
+        turn.over.set()
+
+    async def _watch_cancel(self, turn: Turn, connection: Connection) -> None:
+        await turn.context.cancel.wait()
+        turn.is_cancelled = True
+        await self._stop_turn(turn, connection)
+
+    async def _watch_silence(self, turn: Turn, connection: Connection) -> None:
+        error = await turn.wait_for_silence(lambda: self._is_emitting)
+        if not turn.is_cancelled:
+            turn.error = error
+            await self._stop_turn(turn, connection)
+
+    async def _watch_end(self, turn: Turn, connection: Connection) -> None:
+        await connection.gone.wait()
+        turn.error = turn.error or self._end()
+        turn.over.set()
+
+    async def _stop_turn(self, turn: Turn, connection: Connection) -> None:
+        """Ask politely; an agent that does not end its turn is ended itself."""
+        try:
+            await connection.peer.notify("session/cancel", {"sessionId": self._session})
+        except AgentError as error:
+            logger.debug("cancel not written: %s", error, extra=self._ids())
+        connection.peer.cancel_requests(PERMISSION, ELICITATION)
+        with anyio.move_on_after(self._limits.cancel):
+            await turn.over.wait()
+            return
+        logger.warning("agent does not end its turn", extra=self._ids())
+        connection.kill()
+
+    # What comes from the agent
+
+    async def _take_notification(self, method: str, params: Fields) -> None:
+        if method == "session/update":
+            await self._take_update(params)
+        else:
+            logger.debug("notification ignored: %s", method, extra=self._ids())
+
+    async def _take_update(self, params: Fields) -> None:
+        session = params.get("sessionId")
+        if session != self._session and not self._is_ours(session, params):
+            return
+        self._updates += 1
+        update = params.get("update")
+        if isinstance(update, dict):
+            await self._pass_on(self.translator.update(update))
+
+    def _is_ours(self, session: Json, params: Fields) -> bool:
+        """Whether an update counts now that names no session, or one that is not (yet) known."""
+        if session is None or (self._session is None and self.translator.is_replaying):
+            return True
+        if self._session is None and len(self._early) < _EARLY:
+            self._early.append(params)
+        else:
+            logger.debug("update of another session ignored", extra=self._ids())
+        return False
+
+    async def _pass_on(self, events: Events) -> None:
+        turn = self._turn
+        emit = self._emit if turn is None or turn.over.is_set() else turn.context.emit
+        self._is_emitting = True
+        try:
+            for event in events:
+                await emit(event)
+        finally:
+            self._is_emitting = False
+        if turn:
+            turn.heard()
+
+    async def _permit(self, params: Fields) -> Reply:
+        turn = self._turn
+        if turn is None or turn.over.is_set() or turn.is_cancelled:
+            return Reply(_cancelled, CANCELLED)
+        events, call, options = self.translator.permission(params)
+        await self._pass_on(events)
+        if not options:
+            return Reply(_cancelled, CANCELLED)
+        turn.begin_asking()
+        return Reply(lambda: self._ask(turn, call, options), CANCELLED)
+
+    async def _ask(self, turn: Turn, call: ToolCall, options: tuple[PermissionOption, ...]) -> Json:
+        chosen: PermissionOption | None = None
+        try:
+            outcome = await turn.context.ask(call, options)
+            if outcome.status is PermissionStatus.SELECTED:
+                chosen = _option(options, outcome)
+        finally:
+            turn.end_asking()
+            if chosen is None or chosen.kind.startswith("reject"):
+                self.translator.refused(call)
+        return {"outcome": {"outcome": "selected", "optionId": chosen.id}} if chosen else CANCELLED
+
+    async def _terminal_news(self, terminal: TerminalOutput) -> None:
+        async with self._peer().order:
+            await self._pass_on(self.translator.terminal(terminal))
+
+    # Small things
+
+    def _peer(self) -> Peer:
+        if self._connection is None:
+            raise self._end()
+        return self._connection.peer
+
+    def _end(self) -> AgentError:
+        end = self._connection.end if self._connection else None
+        return end or AgentDied(f"{self._provider.label} is not running")
+
+    async def _request(self, method: str, params: Fields, timeout: float, on_answer: OnAnswer | None = None) -> Json:
+        return await self._peer().request(method, params, timeout=timeout, on_answer=on_answer)
+
+    def _with_login(self, error: AgentError) -> AgentError:
+        if not needs_login(error):
+            return error
+        return AuthRequired(f"{self._provider.label} wants a login first: {error}", auth_methods=self.introduction.auth)
+
+    def _ids(self) -> dict[str, str | None]:
+        session = self._handle.session_id if self._handle else None
+        return {"agent": self._provider.id, "session": session}
+
+
+async def _cancelled() -> Json:
+    return CANCELLED
+
+
+def _option(options: tuple[PermissionOption, ...], outcome: PermissionOutcome) -> PermissionOption | None:
+    return next((option for option in options if option.id == outcome.option_id), None)
+
+
+@asynccontextmanager
+async def open_acp_backend(
+    provider: Provider,
+    command: tuple[str, ...],
+    env: Mapping[str, str],
+    *,
+    supervisor: Supervisor,
+    emit: Emit,
+    limits: AcpLimits,
+) -> AsyncGenerator[AcpBackend]:
+    """A backend whose agent is started by `ensure_session`; leaving ends the agent and everything it started.
+
+    `emit` takes events outside of turns.
+    """
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+        backend = AcpBackend(provider, command, env, supervisor=supervisor, emit=emit, limits=limits, group=group)
+        try:
+            yield backend
+        except Exception as error:
+            failure = error  # raised below: the task group would wrap it
+        finally:
+            with anyio.CancelScope(shield=True):
+                await backend.dispose()
+    if failure:
+        raise failure

@@ -1,0 +1,122 @@
+"""A running agent program and the peer that talks to it, held by one task from its start to its end."""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from coder.backends.acp.peer import OnNotification, OnRequest, Peer, Wire
+from coder.errors import AgentDied, AgentError, CoderError
+from coder.processes.child import Child, ChildSpec
+from coder.processes.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+
+_OBITUARY = 1.0
+"""Seconds to wait for the exit code of an agent whose output has ended."""
+
+OpenClient = Callable[[TaskGroup], AbstractContextManager[OnRequest]]
+"""What answers the agent's requests while it runs; tasks in the group end with the agent."""
+
+
+class Connection:
+    """`gone` is set when the agent and all it started have ended; `end` says why, from before that."""
+
+    def __init__(
+        self, label: str, spec: ChildSpec, supervisor: Supervisor, on_notification: OnNotification, client: OpenClient
+    ) -> None:
+        self._label = label
+        self._spec = spec
+        self._supervisor = supervisor
+        self._on_notification = on_notification
+        self._open_client = client
+        self._life = anyio.CancelScope()
+        self._peer: Peer | None = None
+        self.is_up = False
+        self.end: AgentError | None = None
+        self.gone = anyio.Event()
+
+    @property
+    def peer(self) -> Peer:
+        """Raises AgentError when the agent never came up."""
+        if self._peer is None:
+            raise self.end or AgentDied(f"{self._label} is not running")
+        return self._peer
+
+    async def open(self, group: TaskGroup) -> None:
+        """Start the agent.
+
+        Raises:
+            AgentUnavailable: it cannot be started.
+        """
+        is_open = False
+        try:
+            await group.start(self._hold)
+            is_open = True
+        finally:
+            if not is_open:
+                self.gone.set()
+
+    def kill(self) -> None:
+        """Begin to end the agent; `gone` follows within the deadlines of the ladder."""
+        self._life.cancel()
+
+    async def close(self) -> None:
+        """End the agent: end of input first, then the signals."""
+        self.kill()
+        await self.gone.wait()
+
+    async def _hold(self, *, task_status: TaskStatus[None]) -> None:
+        try:
+            async with self._supervisor.open_child(self._spec) as child:
+                try:
+                    with self._life:
+                        await self._serve(child, task_status)
+                finally:
+                    self.is_up = False
+                    with anyio.CancelScope(shield=True):
+                        await self._bury(child)
+        finally:
+            self.gone.set()
+
+    async def _serve(self, child: Child, task_status: TaskStatus[None]) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                with self._open_client(group) as on_request:
+                    wire = Wire(child.receive_lines, child.send)
+                    self._peer = Peer(wire, on_notification=self._on_notification, on_request=on_request)
+                    self.is_up = True
+                    task_status.started()
+                    await self._run(self._peer)
+                group.cancel_scope.cancel()
+        except Exception as error:
+            if not self.is_up:
+                raise
+            logger.exception("agent's messages could not be handled", extra={"agent": self._label})
+            self.end = self.end or AgentError(f"{self._label}: its messages could not be handled: {error}")
+
+    async def _run(self, peer: Peer) -> None:
+        try:
+            await peer.run()
+        except CoderError as error:
+            self.end = self._obituary(error)
+
+    async def _bury(self, child: Child) -> None:
+        """Say why the agent is gone to all who wait for it; then end it and what it started."""
+        if self.end is None and not self._life.cancel_called:
+            with anyio.move_on_after(_OBITUARY):
+                await child.wait()
+        self.end = self.end or self._obituary(child.death())
+        if self._peer:
+            self._peer.fail(self.end)
+        await child.stop()
+
+    def _obituary(self, error: CoderError) -> AgentError:
+        words = f"{self._label}: {error}"
+        stderr = error.fields.get("stderr")
+        if isinstance(stderr, str) and (lines := stderr.strip().splitlines()):
+            words = f"{words}: {lines[-1].strip()[:500]}"
+        kind = type(error) if isinstance(error, AgentError) else AgentError
+        return kind(words, code=error.stable_code)

@@ -1,0 +1,64 @@
+"""From what a turn wants (model, mode, thinking level, features) to the requests that make it so."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from coder.backends.acp.choices import Choice, Choices
+from coder.backends.acp.wire import Fields
+from coder.errors import InvalidInput
+from coder.model.values import Json
+
+
+class Selection(NamedTuple):
+    """A request, less its session id, and what is chosen once it is accepted."""
+
+    method: str
+    params: Fields
+    chosen: Mapping[str, str]
+
+
+def selections(
+    choices: Callable[[], Choices],
+    model: str | None,
+    mode: str | None,
+    thinking: str | None,
+    features: Mapping[str, Json],
+) -> Iterator[Selection]:
+    """The requests needed, one at a time: each answer may change the choices that the next is made from.
+
+    Raises:
+        InvalidInput: the agent offers no such choice.
+    """
+    if model is not None:
+        yield from _select(choices().model, "model", model, "session/set_model", "modelId", {"model": model})
+    if mode is not None:
+        yield from _select(choices().mode, "mode", mode, "session/set_mode", "modeId", {"mode": mode})
+    if thinking is not None:
+        yield from _select(choices().thinking, "thinking option", thinking, "", "", {})
+    for id, value in features.items():
+        yield from _switch(choices(), id, value)
+
+
+def _select(
+    choice: Choice | None, word: str, value: str, method: str, key: str, chosen: Mapping[str, str]
+) -> Iterator[Selection]:
+    if choice is None:
+        raise InvalidInput(f"the agent does not let its {word} be chosen", code="not_offered")
+    if choice.current == value:
+        return
+    if choice.config_id is None:
+        yield Selection(method, {key: value}, chosen)
+    else:
+        yield Selection("session/set_config_option", {"configId": choice.config_id, "value": value}, chosen)
+
+
+def _switch(choices: Choices, id: str, value: Json) -> Iterator[Selection]:
+    switch = choices.features.get(id)
+    if switch is None:
+        raise InvalidInput(f"the agent has no option {id}", code="not_offered")
+    if switch.current == value:
+        return
+    params: dict[str, Json] = {"configId": id, "value": value}
+    if switch.is_boolean:
+        params["type"] = "boolean"
+    yield Selection("session/set_config_option", params, {})
