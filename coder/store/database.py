@@ -100,7 +100,7 @@ class Store:
                 await transaction.commit()
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Connection]:
+    async def snapshot(self) -> AsyncGenerator[Connection]:
         """A connection whose statements all see the database as of one moment, for reading.
 
         Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from asyncpg.exceptions import *
+from asyncpg.exceptions import *  # noqa: F403 - a stub gives its names on this way
 from asyncpg.transaction import Transaction
 
 class Record(Mapping[str, Any]):
