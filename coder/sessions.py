@@ -17,7 +17,7 @@ from coder.protocol import Page
 from coder.store import agent_sessions, projects, session_worktrees, sessions
 from coder.store.database import Store
 from coder.worktrees import tree
-from coder.worktrees.worktree import add_worktree, has_unsaved_commits, prune_worktrees, remove_worktree
+from coder.worktrees.worktree import add_worktree, has_unsaved_commits, remove_worktree, restore_worktree
 
 logger = logging.getLogger(__name__)
 
@@ -142,9 +142,7 @@ class Sessions:
     async def _restore_worktree(self, session: Session, project: Project) -> None:
         if session.worktree_path is None or session.branch is None or await anyio.Path(session.worktree_path).is_dir():
             return
-        repo = Path(project.repo_path)
-        await prune_worktrees(repo)
-        await add_worktree(repo, Path(session.worktree_path), session.branch, None)
+        await restore_worktree(Path(project.repo_path), Path(session.worktree_path), session.branch)
         logger.warning("worktree was gone and is made again from its branch", extra={"session": session.id})
 
     async def _refuse_unsaved(self, session: Session, project: Project) -> None:
@@ -160,14 +158,14 @@ class Sessions:
         if left:
             files = [difference.file_path for difference in left]
             raise UnsavedWork(f"{len(files)} changed files are not applied: {', '.join(files[:5])}", files=files[:100])
-        if await has_unsaved_commits(repo, session.branch):
+        if await has_unsaved_commits(repo, worktree.worktree_path, session.branch):
             raise UnsavedWork(f"branch {session.branch} has commits that no other branch has")
 
     async def _discard(self, id: str, project: Project) -> None:
         """Remove folder, branch, shadow and row; each step may have been done before."""
         repo = Path(project.repo_path)
         try:
-            await remove_worktree(repo, self._folder / short_id(id), f"coder/{short_id(id)}")
+            await remove_worktree(repo, self._folder / short_id(id), f"coder/{short_id(id)}", force=True)
         except (GitError, OSError) as error:
             raise Conflict(f"the worktree could not be removed: {error}", code="worktree_stuck") from error
         await anyio.to_thread.run_sync(lambda: shutil.rmtree(self._shadow_path(id), ignore_errors=True))

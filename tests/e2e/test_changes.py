@@ -19,7 +19,8 @@ async def only_change(room: Room) -> str:
 async def test_a_turns_files_are_recorded_with_operation_and_agent(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:
         task = await room.prompt(
-            "write new.txt fresh; edit README.md Sample => Example; delete data/logo.bin; rename src/hello.py => src/hi.py"
+            "write new.txt fresh; edit README.md Sample => Example; delete data/logo.bin;"
+            "rename src/hello.py => src/hi.py"
         )
         found = {change.file_path: change for change in await room.changes()}
         assert {path: change.operation for path, change in found.items()} == {

@@ -78,10 +78,14 @@ async def test_text_is_shown_at_once_and_stored_soon_after(database_url: str) ->
 @pytest.mark.scenario("journal: a failed transaction shows nothing and frees its numbers")
 async def test_a_failed_commit_shows_nothing_and_its_numbers_are_used_again(database_url: str) -> None:
     async with open_rooms(database_url) as (store, journal, session), journal.follow(session, 0) as follower:
-        with pytest.raises(RuntimeError):
+
+        async def change_mind() -> None:
             async with journal.commit(session) as commit:
                 commit.append(Text(text="never"))
                 raise RuntimeError("changed my mind")
+
+        with pytest.raises(RuntimeError):
+            await change_mind()
         async with journal.commit(session) as commit:
             assert commit.append(Text(text="then")) == 1
         assert await texts(follower, 1) == ["then"]
