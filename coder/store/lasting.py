@@ -46,7 +46,9 @@ async def hold_connection(upkeep: Upkeep, pace: Pace, *, first: Connection | Non
     """
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_keep, upkeep, pace, first)
+        settled = anyio.Event()
+        tasks.start_soon(_keep, upkeep, pace, first, settled)
+        await settled.wait()
         try:
             yield
         except Exception as error:
@@ -66,8 +68,11 @@ async def close_quietly(connection: Connection) -> None:
             connection.terminate()
 
 
-async def _keep(upkeep: Upkeep, pace: Pace, connection: Connection | None) -> None:
+async def _keep(upkeep: Upkeep, pace: Pace, connection: Connection | None, settled: anyio.Event) -> None:
+    """`settled` is set when the first connection is in use, or when there is none yet."""
     wait = pace.first_wait
+    if connection is None:
+        settled.set()
     while True:
         if connection is None:
             try:
@@ -80,11 +85,11 @@ async def _keep(upkeep: Upkeep, pace: Pace, connection: Connection | None) -> No
                 continue
             log.info("%s connection is back", upkeep.name)
         wait = pace.first_wait
-        await _use(upkeep, pace, connection)
+        await _use(upkeep, pace, connection, settled)
         connection = None
 
 
-async def _use(upkeep: Upkeep, pace: Pace, connection: Connection) -> None:
+async def _use(upkeep: Upkeep, pace: Pace, connection: Connection, settled: anyio.Event) -> None:
     lost = anyio.Event()
 
     def on_termination(_: object) -> None:
@@ -94,6 +99,7 @@ async def _use(upkeep: Upkeep, pace: Pace, connection: Connection) -> None:
     if connection.is_closed():
         lost.set()
     upkeep.changed(True)
+    settled.set()
     try:
         await _watch(upkeep, pace, connection, lost)
         log.warning("%s connection was lost", upkeep.name)

@@ -21,3 +21,7 @@ LIMIT 1;
 -- name: probe
 -- Nothing but a round trip.
 SELECT 1;
+
+-- name: notify
+-- Wake whoever listens on a channel.
+SELECT pg_notify($1, '');
