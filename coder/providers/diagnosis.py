@@ -18,7 +18,7 @@ def diagnose(provider: Provider, known: Known, environment: Mapping[str, str]) -
         command=provider.command,
         resolved_path=known.path,
         version=known.shown_version if known.path else None,
-        searched=tuple(folder for folder in folders if folder),
+        searched=tuple(dict.fromkeys(folder for folder in folders if folder)),
         env_present=present,
         env_missing=tuple(name for name in names if name not in present),
         probe=known.probe,

@@ -32,13 +32,22 @@ class ScriptedProbe:
     running: int = 0
     most: int = 0
     cancelled: int = 0
+    begun: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def ids(self) -> list[str]:
         return [provider.id for provider in self.asked]
 
+    async def until_asked(self, count: int) -> None:
+        """Return when this many probes have begun in all."""
+        with anyio.fail_after(10):
+            while len(self.asked) < count:
+                await self.begun.wait()
+
     async def __call__(self, provider: Provider) -> ProbeResult:
         self.asked.append(provider)
+        self.begun.set()
+        self.begun = anyio.Event()
         self.running += 1
         self.most = max(self.most, self.running)
         try:

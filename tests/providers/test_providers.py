@@ -129,18 +129,20 @@ async def test_an_old_probe_is_repeated_showing_what_was_known(tmp_path: Path, d
 async def test_a_forced_snapshot_is_fresh_and_a_slow_agent_says_loading(tmp_path: Path, database_url: str) -> None:
     install(tmp_path / "bin", "goose", "1.2.3")
     install(tmp_path / "bin", "qwen", "0.1.0")
-    probe = ScriptedProbe(held={"qwen": anyio.Event()})
-    async with open_room(tmp_path, database_url, probe=probe, limits=Limits(refresh=1)) as room:
-        rows = {row.id: row.status for row in await room.providers.snapshot(force=True)}
-        assert (rows["goose"], rows["demo"], rows["qwen"]) == ("ready", "ready", "loading")
-
+    async with open_room(tmp_path, database_url) as room:
+        first = {row.id: row.status for row in await room.providers.snapshot(force=True)}
         (row,) = await room.providers.refresh(["goose"])
 
-        assert row.status == "ready"
-        assert probe.ids.count("goose") == 2
-        assert probe.ids.count("demo") == 1
+        assert (first["goose"], first["qwen"], row.status) == ("ready", "ready", "ready")
+        assert (room.probe.ids.count("goose"), room.probe.ids.count("qwen")) == (2, 1)
         with pytest.raises(NotFound):
             await room.providers.refresh(["goose", "nobody"])
+
+    probe = ScriptedProbe(held={"qwen": anyio.Event()})
+    async with open_room(tmp_path, database_url, probe=probe, limits=Limits(refresh=0.05)) as room:
+        rows = {row.id: row for row in await room.providers.snapshot(force=True)}
+
+        assert (rows["qwen"].status, rows["qwen"].models) == ("loading", FOUND.models)
 
 
 async def test_a_refresh_during_a_probe_asks_once_more(tmp_path: Path, database_url: str) -> None:
@@ -148,8 +150,8 @@ async def test_a_refresh_during_a_probe_asks_once_more(tmp_path: Path, database_
     write_overrides(tmp_path / OVERRIDES, QUIET)
     probe = ScriptedProbe(answers={"goose": AuthRequired("log in")}, held={"goose": anyio.Event()})
     async with open_room(tmp_path, database_url, probe=probe, limits=Limits(refresh=0.05)) as room:
-        await room.providers.snapshot(force=True)  # its probe hangs; the person signs in meanwhile
-        assert len(probe.asked) == 1
+        await room.providers.snapshot()
+        await probe.until_asked(1)  # it hangs; the person signs in meanwhile
         await room.providers.refresh(["goose"])
         await room.providers.refresh(["goose"])
         probe.answers.clear()
@@ -244,9 +246,9 @@ async def test_no_more_agents_than_the_limit_are_probed_at_once(tmp_path: Path, 
         install(tmp_path / "bin", program, "1.0.0")
     gate = anyio.Event()
     probe = ScriptedProbe(held=dict.fromkeys(("opencode", "claude", "codex", "gemini", "goose", "qwen", "demo"), gate))
-    async with open_room(tmp_path, database_url, probe=probe, limits=Limits(probes=2, refresh=1)) as room:
-        await room.providers.snapshot(force=True)
-        assert probe.running == 2
+    async with open_room(tmp_path, database_url, probe=probe, limits=Limits(probes=2)) as room:
+        await room.providers.snapshot()
+        await probe.until_asked(2)
 
         gate.set()
 
@@ -259,9 +261,9 @@ async def test_no_more_agents_than_the_limit_are_probed_at_once(tmp_path: Path, 
 async def test_closing_cancels_running_probes_at_once(tmp_path: Path, database_url: str) -> None:
     probe = ScriptedProbe(held={"demo": anyio.Event()})
     with anyio.fail_after(10):
-        async with open_room(tmp_path, database_url, probe=probe, limits=Limits(refresh=0.05)) as room:
-            await room.providers.snapshot(force=True)
-            assert probe.running == 1
+        async with open_room(tmp_path, database_url, probe=probe) as room:
+            await room.providers.snapshot()
+            await probe.until_asked(1)
 
     assert (probe.running, probe.cancelled) == (0, 1)
 
