@@ -1,6 +1,6 @@
 """ACP updates to AgentEvents. Pure: no clock, no I/O; one Translator remembers what one agent session has said."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
 
@@ -137,9 +137,12 @@ class Translator:
         described = fields(params.get("toolCall"))
         if text(described.get("toolCallId")) is None:
             described = {"toolCallId": "permission", "title": "Permission", **described}
+        wire_id = text(described.get("toolCallId")) or ""
+        if wire_id in self._aliases:
+            # "pending" speaks of the request: some agents have announced the call as running before
+            described = {key: value for key, value in described.items() if key != "status"}
         events = _tolerant(self._tool_call, described)
-        call = self._calls[self._aliases[text(described.get("toolCallId")) or "permission"]]
-        return events, call, tuple(_permission_options(params))
+        return events, self._calls[self._aliases[wire_id]], tuple(_permission_options(params))
 
     def refused(self, call: ToolCall) -> None:
         """The permission for a call was not given: unless the agent says otherwise it fails."""
@@ -167,8 +170,13 @@ class Translator:
         if said:
             events.append(Text(text=said, message_id=message_id if isinstance(message_id, str) else None))
         if meta := update.get("_meta"):
-            events += self._told(_tokens(fields(fields(meta).get("usage"))))
+            events += self._told(self._summed(_tokens(fields(fields(meta).get("usage")))))
         return events
+
+    def _summed(self, told: Mapping[str, int | float]) -> dict[str, int | float]:
+        """What single answers of the model took, added up over the turn."""
+        before = {"input_tokens": self.usage.input_tokens, "output_tokens": self.usage.output_tokens}
+        return {name: count + (before[name] or 0) for name, count in told.items()}
 
     def _user_message(self, update: Fields) -> Events:
         said = text(fields(update.get("content")).get("text"))
@@ -241,7 +249,8 @@ class Translator:
     def _context(self, update: Fields) -> Events:
         told: dict[str, int | float] = {}
         for key, name in (("used", "context_used"), ("size", "context_size")):
-            if (count := whole(update.get(key))) is not None:
+            # a context that holds nothing is one the agent has not counted (yet, or after a cancel)
+            if count := whole(update.get(key)):
                 told[name] = count
         cost = fields(update.get("cost"))
         amount = cost.get("amount")
@@ -249,7 +258,7 @@ class Translator:
             told["cost"] = amount
         return self._told(told)
 
-    def _told(self, told: "dict[str, int | float]") -> Events:
+    def _told(self, told: dict[str, int | float]) -> Events:
         before, self.usage = self.usage, self.usage.model_copy(update=told)
         return [UsageReported.model_validate(self.usage.model_dump())] if self.usage != before else []
 
@@ -328,7 +337,7 @@ def _quota(result: Fields) -> Fields:
     return fields(fields(fields(result.get("_meta")).get("quota")).get("token_count"))
 
 
-def _tokens(usage: Fields) -> "dict[str, int | float]":
+def _tokens(usage: Fields) -> dict[str, int | float]:
     told: dict[str, int | float] = {}
     for keys, name in (
         (("inputTokens", "input_tokens"), "input_tokens"),
