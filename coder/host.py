@@ -107,6 +107,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             end_work=lambda session_id: dispatcher.end_session(session_id),
         )
         group = await enter(anyio.create_task_group())
+        stack.callback(group.cancel_scope.cancel)
         dispatcher = Dispatcher(
             group,
             store,
@@ -139,7 +140,6 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         finally:
             with anyio.move_on_after(settings.shutdown_grace + 15, shield=True):
                 await host.drain()
-            group.cancel_scope.cancel()
 
 
 async def _reconcile(host: Host) -> None:

@@ -89,7 +89,8 @@ class Store:
         """
         async with self.connection() as connection:
             transaction = connection.transaction()
-            await transaction.start()
+            with anyio.CancelScope(shield=True):
+                await transaction.start()
             try:
                 yield connection
             except BaseException:
