@@ -260,11 +260,18 @@ class Client:
         send, receive = anyio.create_memory_object_stream[SnapshotFrame | Record](256)
         stream = EventStream(receive)
         following = _Following(self._url, self._headers, session_id, after, patience, send)
+        failure: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(following.run, stream)
             with receive:
-                yield stream
+                try:
+                    yield stream
+                except Exception as error:
+                    # Kept out of the group, which would wrap it: callers catch what they raised or what `receive` did.
+                    failure = error
             group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     async def _get(self, model: type[Model], path: str, **query: str | int | None) -> Model:
         return _parsed(model, await self._send("GET", path, query=query))

