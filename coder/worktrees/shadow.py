@@ -1,0 +1,177 @@
+"""The host's own git directory beside a worktree: the repository's objects to read, nothing else of theirs.
+
+No configuration, hook or attribute of the repository is read here, so no command that somebody has put there can run.
+Files are taken byte for byte, without line-end conversion: what is compared is what is on the disk.
+"""
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coder.errors import CoderError, GitError
+from coder.settings import inherited_environment
+from coder.worktrees.git import run_git, run_in_thread
+from coder.worktrees.paths import open_root
+
+logger = logging.getLogger(__name__)
+
+_RAW_ATTRIBUTES = "* -text !eol -ident -filter !working-tree-encoding !diff !merge\n"
+_CONVERSION = re.compile(rb"filter|ident|working-tree-encoding|crlf", re.IGNORECASE)
+_CONFIG = """\
+[core]
+    repositoryFormatVersion = {version}
+    bare = false
+    autoCrlf = false
+    eol = lf
+    fileMode = true
+    symlinks = true
+    logAllRefUpdates = false
+    attributesFile = {null}
+{excludes}
+[extensions]
+{extensions}
+"""
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A worktree, the repository it belongs to, and the git directory that the host keeps for it."""
+
+    git_dir: Path
+    repo: Path
+    worktree: Path
+
+    async def git(
+        self,
+        *args: str,
+        cwd: Path | None = None,
+        index: Path | None = None,
+        input: bytes | None = None,
+        accepted: Collection[int] = (0,),
+    ) -> bytes:
+        """Run git on the host's own directory and index, with the worktree or `cwd` as its working tree."""
+        work_tree = cwd or self.worktree
+        environment = {
+            "GIT_DIR": os.fspath(self.git_dir),
+            "GIT_WORK_TREE": os.fspath(work_tree),
+            "GIT_INDEX_FILE": os.fspath(index or self.git_dir / "index"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_ATTR_NOSYSTEM": "1",
+        }
+        return await run_git(*args, cwd=work_tree, env=environment, input=input, accepted=accepted)
+
+    async def read_blobs(self, blobs: Iterable[str]) -> dict[str, bytes]:
+        """The content of each blob. Raises GitError for one that is missing."""
+        wanted = sorted(set(blobs))
+        if not wanted:
+            return {}
+        output = await self.git("cat-file", "--batch", input="".join(f"{blob}\n" for blob in wanted).encode())
+        found: dict[str, bytes] = {}
+        position = 0
+        for blob in wanted:
+            end = output.index(b"\n", position)
+            head = output[position:end].split(b" ")
+            if len(head) != 3:
+                raise GitError(f"object {blob} is missing", blob=blob)
+            start, size = end + 1, int(head[2])
+            found[blob] = output[start : start + size]
+            position = start + size + 1
+        return found
+
+    async def forget(self, names: Sequence[bytes]) -> None:
+        """Take names out of the index."""
+        if names:
+            entries = b"".join(name + b"\0" for name in names)
+            await self.git("update-index", "--force-remove", "-z", "--stdin", input=entries)
+
+
+async def create_shadow(shadow: Shadow) -> None:
+    """Make the git directory of a fresh worktree."""
+    await _lay_out(shadow)
+    # the other side of a diff where there is no file
+    await shadow.git("hash-object", "-w", "--stdin", input=b"")
+    try:
+        await _seed(shadow)
+    except (CoderError, OSError):
+        logger.warning("snapshots start without a stat cache", extra={"worktree": str(shadow.worktree)}, exc_info=True)
+        await run_in_thread(lambda: (shadow.git_dir / "index").unlink(missing_ok=True))
+
+
+async def _lay_out(shadow: Shadow) -> None:
+    paths = ("--git-path", "objects", "--git-path", "info/exclude")
+    output = await run_git("rev-parse", "--path-format=absolute", "--show-object-format", *paths, cwd=shadow.repo)
+    object_format, objects, exclude = _text(output).splitlines()
+    question = ("config", "--type=path", "--get", "core.excludesFile")
+    ignores = _text(await run_git(*question, cwd=shadow.repo, accepted=(0, 1)))
+    config = _CONFIG.format(
+        version=0 if object_format == "sha1" else 1,
+        null=os.devnull,
+        excludes=f"    excludesFile = {_quoted(ignores)}" if ignores else "",
+        extensions="" if object_format == "sha1" else f"    objectFormat = {object_format}",
+    )
+
+    def write() -> None:
+        for folder in ("refs", "objects/info", "objects/pack", "info"):
+            (shadow.git_dir / folder).mkdir(parents=True, exist_ok=True)
+        shadow.git_dir.chmod(0o700)
+        (shadow.git_dir / "objects/info/alternates").write_bytes(os.fsencode(objects) + b"\n")
+        (shadow.git_dir / "info/attributes").write_text(_RAW_ATTRIBUTES)
+        if Path(exclude).is_file():
+            shutil.copyfile(exclude, shadow.git_dir / "info/exclude")
+        (shadow.git_dir / "config").write_text(config)
+        # git takes the folder for a repository only from here on
+        (shadow.git_dir / "HEAD").write_text("ref: refs/heads/none\n")
+
+    await run_in_thread(write)
+
+
+async def _seed(shadow: Shadow) -> None:
+    """Start from the index of the fresh worktree, whose stat cache spares reading every file.
+
+    Only where no conversion lies between its blobs and the files, and without submodules: they are never entered.
+    """
+    if await _has_conversion(shadow):
+        return
+    index = _text(await run_git("rev-parse", "--path-format=absolute", "--git-path", "index", cwd=shadow.worktree))
+    # its time is part of what makes the cache safe
+    await run_in_thread(lambda: shutil.copy2(index, shadow.git_dir / "index"))
+    entries = (await shadow.git("ls-files", "--stage", "-z")).split(b"\0")
+    await shadow.forget([entry.partition(b"\t")[2] for entry in entries if entry.startswith(b"160000 ")])
+
+
+async def _has_conversion(shadow: Shadow) -> bool:
+    question = ("config", "--null", "--get-regexp", r"^core\.(autocrlf|eol|attributesfile|splitindex)$")
+    settings = (await run_git(*question, cwd=shadow.worktree, accepted=(0, 1))).lower().split(b"\0")
+    harmless = {b"", b"core.autocrlf\ninput", b"core.autocrlf\nfalse", b"core.eol\nlf", b"core.splitindex\nfalse"}
+    if not harmless.issuperset(settings):
+        return True
+    tracked = await run_git("ls-files", "-z", "--", ":(glob)**/.gitattributes", cwd=shadow.worktree)
+    place = ("rev-parse", "--path-format=absolute", "--git-path", "info/attributes")
+    local = _text(await run_git(*place, cwd=shadow.worktree))
+    environment = inherited_environment()
+    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", "/"), ".config")  # noqa: PTH118
+
+    def search() -> bool:
+        if any(_converts(path) for path in (Path(local), Path(home, "git/attributes"))):
+            return True
+        with open_root(shadow.worktree) as root:
+            names = [os.fsdecode(name) for name in tracked.split(b"\0") if name]
+            return any(_CONVERSION.search(root.read_bytes(name)) for name in names)
+
+    return await run_in_thread(search)
+
+
+def _converts(path: Path) -> bool:
+    return path.is_file() and _CONVERSION.search(path.read_bytes()) is not None
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def _text(output: bytes) -> str:
+    return output.decode(errors="surrogateescape").rstrip("\n")
