@@ -127,7 +127,7 @@ it("hands a refusal to whoever gave the command", async () => {
   socket.start();
   last().welcome();
   const answer = socket.command(prompt);
-  last().say({ type: "error", id: "k1", code: "agent_unavailable", message: "not installed", retryable: false });
+  last().say({ type: "error", id: "k1", code: "agent_unavailable", message: "not installed", retryable: false, session_id: null });
   await expect(answer).rejects.toThrow("not installed");
 });
 

@@ -1,0 +1,123 @@
+import { Check, ShieldQuestion, X } from "lucide-react";
+import { useEffect, useState } from "react";
+
+import { Button, Spinner, Trouble } from "./controls.tsx";
+import type { PermissionItem } from "./fold.ts";
+import type { PermissionOption, PermissionRequest } from "./protocol.ts";
+import { answer, dismiss, usePane } from "./store.ts";
+import { ToolBody } from "./tool.tsx";
+
+/** The question that blocks the turn, with the agent's own answers. Digits choose, unless one is writing. */
+export function PermissionCard({ request, more }: { request: PermissionRequest; more: number }) {
+  const deed = usePane((state) => state.deeds[`answer:${request.id}`]);
+  const isBusy = deed?.state === "busy";
+  const [isOpen, setOpen] = useState(true);
+  useEffect(() => {
+    const choose = (event: KeyboardEvent) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || isWriting(event.target) || document.querySelector("dialog[open]"))
+        return;
+      const option = /^[1-9]$/.test(event.key) ? request.options[Number(event.key) - 1] : undefined;
+      if (option) void answer(request.id, option.id);
+    };
+    window.addEventListener("keydown", choose);
+    return () => window.removeEventListener("keydown", choose);
+  }, [request]);
+  return (
+    <section
+      aria-label="Permission request"
+      className="overflow-hidden rounded-lg border border-ask-strong bg-raised shadow-raised"
+    >
+      <div className="flex items-start gap-2.5 px-3.5 pt-3 pb-2">
+        <ShieldQuestion aria-hidden className="mt-0.5 size-4 shrink-0 text-ask" />
+        <div className="min-w-0 flex-1">
+          <p className="text-xs text-soft">
+            <span className="font-medium text-ink">{request.agent}</span> asks for permission
+            {more > 0 && ` · ${more} more waiting`}
+          </p>
+          <p className="mt-0.5 font-mono text-xs font-medium break-words">{request.tool_call.title}</p>
+        </div>
+        <Button look="quiet" className="h-6 px-1.5" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
+          {isOpen ? "Hide details" : "Details"}
+        </Button>
+      </div>
+      {isOpen && (
+        <div className="max-h-56 overflow-auto">
+          <ToolBody call={request.tool_call} />
+        </div>
+      )}
+      <div className="flex flex-wrap items-center gap-2 border-t border-line bg-ask-soft px-3.5 py-2.5">
+        {request.options.map((option, at) => (
+          <Button
+            key={option.id}
+            look={lookOf(option, at)}
+            disabled={isBusy}
+            onClick={() => void answer(request.id, option.id)}
+            aria-keyshortcuts={at < 9 ? String(at + 1) : undefined}
+          >
+            {at < 9 && (
+              <kbd aria-hidden className="font-mono text-2xs opacity-60">
+                {at + 1}
+              </kbd>
+            )}
+            {option.name}
+          </Button>
+        ))}
+        {isBusy && <Spinner />}
+        <Countdown until={request.expires_at} />
+      </div>
+      {deed?.state === "refused" && (
+        <div className="px-3.5 pb-3">
+          <Trouble words={deed.words} onDismiss={() => dismiss(`answer:${request.id}`)} />
+        </div>
+      )}
+    </section>
+  );
+}
+
+function lookOf(option: PermissionOption, at: number) {
+  if (option.kind.startsWith("reject")) return "plain";
+  return at === 0 ? "ask" : "plain";
+}
+
+function isWriting(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+}
+
+/** Nobody answering is an answer too: say when. */
+function Countdown({ until }: { until: string }) {
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const left = Math.max(0, Math.round((Date.parse(until) - now) / 1000));
+  return <span className="ml-auto text-2xs text-ask tabular-nums">{left > 0 ? `${left} s left to answer` : "running out"}</span>;
+}
+
+/** What became of a request, as one line of the transcript. */
+export function PermissionLine({ item }: { item: PermissionItem }) {
+  const { request } = item;
+  const option = request.options.find(({ id }) => id === request.option_id);
+  const isYes = request.status === "selected" && !option?.kind.startsWith("reject");
+  const words =
+    request.status === "pending"
+      ? "Waiting for an answer"
+      : request.status === "selected"
+        ? (option?.name ?? "Answered")
+        : request.status === "expired"
+          ? "Nobody answered in time"
+          : "Withdrawn";
+  return (
+    <p className="flex min-w-0 items-center gap-2 text-xs text-soft">
+      {request.status === "pending" ? (
+        <ShieldQuestion aria-hidden className="size-3.5 shrink-0 text-ask" />
+      ) : isYes ? (
+        <Check aria-hidden className="size-3.5 shrink-0 text-good" />
+      ) : (
+        <X aria-hidden className="size-3.5 shrink-0 text-bad" />
+      )}
+      <span className="shrink-0 font-medium">{words}</span>
+      <span className="truncate font-mono text-2xs text-faint">{request.tool_call.title}</span>
+    </p>
+  );
+}

@@ -1,0 +1,220 @@
+import { FileDiff, GitBranch, Menu, Pencil, Trash2 } from "lucide-react";
+import { useEffect, useState } from "react";
+
+import { Changes } from "./changes.tsx";
+import { Composer } from "./composer.tsx";
+import { Badge, Button, Dialog, FIELD, Field, IconButton, Spinner, Trouble } from "./controls.tsx";
+import { activityOf, type View } from "./fold.ts";
+import { PermissionCard } from "./permission.tsx";
+import type { Session } from "./protocol.ts";
+import { addressOf } from "./route.ts";
+import { closeSession, dismiss, look, renameSession, sessionIn, usePane } from "./store.ts";
+import { Transcript } from "./transcript.tsx";
+import { ACTIVITY, AGENT } from "./words.ts";
+
+const WIDE = "(min-width: 1180px)";
+
+export function SessionScreen({ id, onMenu }: { id: string; onMenu: () => void }) {
+  const view = usePane((state) => state.views[id]);
+  const session = usePane((state) => sessionIn(state, id));
+  const gone = usePane((state) => state.gone[id]);
+  const [isShowing, setShowing] = useState(() => window.matchMedia(WIDE).matches);
+  useEffect(() => {
+    if (!gone) look(id);
+  }, [id, gone]);
+  if (gone) return <Gone words={gone} onMenu={onMenu} />;
+  const pending = view ? Object.values(view.facts.changes).filter((change) => change.status === "pending").length : 0;
+  return (
+    <div className="flex h-full min-h-0">
+      <div className="flex min-w-0 flex-1 flex-col">
+        <Head
+          session={session}
+          view={view}
+          pending={pending}
+          isShowing={isShowing}
+          onMenu={onMenu}
+          onChanges={() => setShowing(!isShowing)}
+        />
+        {view ? (
+          <Conversation id={id} view={view} onShowChanges={() => setShowing(true)} />
+        ) : (
+          <p role="status" className="flex flex-1 items-center justify-center gap-2 text-faint">
+            <Spinner /> Loading the session…
+          </p>
+        )}
+      </div>
+      {view && isShowing && (
+        <div className="fixed inset-0 z-20 w-full border-l border-line sm:left-auto sm:w-[26rem] sm:shadow-raised min-[1180px]:static min-[1180px]:w-[26rem] min-[1180px]:shrink-0 min-[1180px]:shadow-none 2xl:w-[34rem]">
+          <Changes id={id} view={view} onClose={() => setShowing(false)} />
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Conversation({ id, view, onShowChanges }: { id: string; view: View; onShowChanges: () => void }) {
+  const asked = Object.values(view.facts.permissions)
+    .filter((request) => request.status === "pending")
+    .sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
+  const first = asked[0];
+  return (
+    <>
+      <Transcript id={id} view={view} onShowChanges={onShowChanges} />
+      <Announcer view={view} />
+      <div className="mx-auto flex w-full max-w-[46rem] shrink-0 flex-col gap-2.5 px-3 pb-2.5 sm:px-6">
+        {first && <PermissionCard key={first.id} request={first} more={asked.length - 1} />}
+        <Refusals view={view} />
+        <Composer key={id} id={id} view={view} />
+      </div>
+    </>
+  );
+}
+
+/** A stop that was refused is said where the button is. */
+function Refusals({ view }: { view: View }) {
+  const deeds = usePane((state) => state.deeds);
+  const running = Object.values(view.facts.tasks).find((task) => task.state === "running");
+  const deed = running ? deeds[`cancel:${running.id}`] : undefined;
+  if (deed?.state !== "refused" || !running) return null;
+  return <Trouble words={deed.words} onDismiss={() => dismiss(`cancel:${running.id}`)} />;
+}
+
+/** For screen readers: what changed, once per change and never per token. */
+function Announcer({ view }: { view: View }) {
+  const activity = activityOf(view.facts);
+  return (
+    <p role="status" className="sr-only">
+      {activity === "needs_you" ? "An agent asks for permission" : ACTIVITY[activity]}
+    </p>
+  );
+}
+
+interface HeadProps {
+  session: Session | undefined;
+  view: View | undefined;
+  pending: number;
+  isShowing: boolean;
+  onMenu: () => void;
+  onChanges: () => void;
+}
+
+function Head({ session, view, pending, isShowing, onMenu, onChanges }: HeadProps) {
+  const [dialog, setDialog] = useState<"rename" | "close" | null>(null);
+  return (
+    <header className="flex h-12 shrink-0 items-center gap-2 border-b border-line bg-surface px-3 sm:px-4">
+      <MenuButton onClick={onMenu} />
+      <h1 className="truncate font-semibold tracking-tight">{session?.name ?? "Session"}</h1>
+      {session && (
+        <>
+          <IconButton label="Rename session" className="size-6" onClick={() => setDialog("rename")}>
+            <Pencil aria-hidden className="size-3.5" />
+          </IconButton>
+          {session.branch && (
+            <span title={session.worktree_path ?? undefined} className="hidden min-w-0 items-center gap-1 font-mono text-2xs text-faint md:flex">
+              <GitBranch aria-hidden className="size-3 shrink-0" />
+              <span className="truncate">{session.branch}</span>
+            </span>
+          )}
+        </>
+      )}
+      <span className="ml-auto hidden items-center gap-1.5 lg:flex">
+        {view &&
+          Object.entries(view.facts.agents).map(([agent, { status, message }]) => (
+            <Badge key={agent} className={status === "crashed" || status === "error" ? "bg-bad-soft text-bad" : "bg-sunken text-soft"}>
+              <span title={message ?? undefined}>
+                {agent} · {AGENT[status]}
+              </span>
+            </Badge>
+          ))}
+      </span>
+      <span className="ml-auto flex items-center gap-1 lg:ml-1">
+        {session && (
+          <IconButton label="Close session" onClick={() => setDialog("close")}>
+            <Trash2 aria-hidden className="size-4" />
+          </IconButton>
+        )}
+        <Button look={isShowing ? "quiet" : "plain"} aria-expanded={isShowing} onClick={onChanges} aria-label={`Changes, ${pending} waiting`}>
+          <FileDiff aria-hidden className="size-4" />
+          <span className="hidden sm:inline">Changes</span>
+          {pending > 0 && <span className="tabular-nums">{pending}</span>}
+        </Button>
+      </span>
+      {session && dialog === "rename" && <Rename session={session} onClose={() => setDialog(null)} />}
+      {session && dialog === "close" && <Close session={session} onClose={() => setDialog(null)} />}
+    </header>
+  );
+}
+
+export function MenuButton({ onClick }: { onClick: () => void }) {
+  return (
+    <IconButton label="Show sessions" className="-ml-1 md:hidden" onClick={onClick}>
+      <Menu aria-hidden className="size-4" />
+    </IconButton>
+  );
+}
+
+function Rename({ session, onClose }: { session: Session; onClose: () => void }) {
+  const [name, setName] = useState(session.name);
+  const deed = usePane((state) => state.deeds[`session:${session.id}`]);
+  return (
+    <Dialog title="Rename session" onClose={onClose}>
+      <form
+        className="flex flex-col gap-4"
+        onSubmit={async (event) => {
+          event.preventDefault();
+          if (await renameSession(session.id, name.trim())) onClose();
+        }}
+      >
+        <Field label="Name">
+          <input autoFocus required maxLength={200} value={name} onChange={(event) => setName(event.target.value)} className={`${FIELD} h-9`} />
+        </Field>
+        {deed?.state === "refused" && <Trouble words={deed.words} />}
+        <div className="flex justify-end">
+          <Button type="submit" look="solid" disabled={!name.trim() || deed?.state === "busy"}>
+            Rename
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function Close({ session, onClose }: { session: Session; onClose: () => void }) {
+  const deed = usePane((state) => state.deeds[`session:${session.id}`]);
+  const isRefused = deed?.state === "refused";
+  return (
+    <Dialog title="Close this session?" onClose={onClose}>
+      <p className="text-soft">
+        Its agents are stopped and its worktree and branch are removed. What was applied stays in your checkout.
+      </p>
+      {isRefused && <Trouble words={deed.words} />}
+      <div className="flex justify-end gap-2">
+        <Button look="quiet" onClick={onClose}>
+          Keep it
+        </Button>
+        <Button look="danger" disabled={deed?.state === "busy"} onClick={() => void closeSession(session.id, isRefused)}>
+          {isRefused ? "Close and lose that work" : "Close session"}
+        </Button>
+      </div>
+    </Dialog>
+  );
+}
+
+function Gone({ words, onMenu }: { words: string; onMenu: () => void }) {
+  return (
+    <div className="flex h-full flex-col">
+      <div className="flex h-12 items-center px-3">
+        <MenuButton onClick={onMenu} />
+      </div>
+      <div className="grid flex-1 place-items-center p-6 text-center">
+        <div className="flex flex-col items-center gap-3">
+          <h1 className="text-lg font-semibold">There is no such session</h1>
+          <p className="text-soft">{words.charAt(0).toUpperCase() + words.slice(1)}</p>
+          <a href={addressOf({ place: "home" })} className="text-live underline underline-offset-2">
+            Back to the start
+          </a>
+        </div>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,179 @@
+import {
+  BookOpen,
+  Brain,
+  Check,
+  ChevronRight,
+  CircleSlash,
+  FileX,
+  FolderInput,
+  Globe,
+  PencilLine,
+  Search,
+  Terminal,
+  TriangleAlert,
+  Wrench,
+  type LucideIcon,
+} from "lucide-react";
+import { Suspense, lazy, memo, useState, type ReactNode } from "react";
+
+import { Spinner } from "./controls.tsx";
+import type { ToolItem } from "./fold.ts";
+import { unifiedDiff } from "./lines.ts";
+import type { ContentBlock, TerminalOutput, ToolCall } from "./protocol.ts";
+import { TOOL_STATUS, plainOutput, readable } from "./words.ts";
+
+const DiffText = lazy(() => import("./diff.tsx"));
+
+const ICONS: Record<ToolCall["kind"], LucideIcon> = {
+  read: BookOpen,
+  edit: PencilLine,
+  delete: FileX,
+  move: FolderInput,
+  search: Search,
+  execute: Terminal,
+  think: Brain,
+  fetch: Globe,
+  other: Wrench,
+};
+
+const SHOWN = 20_000;
+
+/** One tool call: a line while all is well, everything it said when opened. */
+export const ToolCard = memo(function ToolCard({ item }: { item: ToolItem }) {
+  const { call, isAbandoned } = item;
+  const [isOpen, setOpen] = useState<boolean | null>(null);
+  const isShown = isOpen ?? (call.status === "failed" || (call.status === "running" && call.terminals.length > 0));
+  const Icon = ICONS[call.kind] ?? Wrench;
+  const place = call.locations[0];
+  return (
+    <section aria-label={`Tool: ${call.title}`} className="overflow-hidden rounded-md border border-line bg-surface">
+      <button
+        type="button"
+        aria-expanded={isShown}
+        onClick={() => setOpen(!isShown)}
+        className="flex min-h-8 w-full items-center gap-2 px-2.5 py-1 text-left hover:bg-hover"
+      >
+        <Icon aria-hidden className="size-3.5 shrink-0 text-faint" />
+        <span className="min-w-0 truncate font-mono text-xs">{call.title || call.name || call.kind}</span>
+        {place && !call.title.includes(place.path) && (
+          <span className="min-w-0 truncate font-mono text-2xs text-faint">
+            {place.path}
+            {place.line ? `:${place.line}` : ""}
+          </span>
+        )}
+        <span className="ml-auto flex shrink-0 items-center gap-1.5">
+          <Status call={call} isAbandoned={isAbandoned} />
+          <ChevronRight aria-hidden className={`size-3.5 text-faint transition-transform ${isShown ? "rotate-90" : ""}`} />
+        </span>
+      </button>
+      {isShown && <ToolBody call={call} />}
+    </section>
+  );
+});
+
+function Status({ call, isAbandoned }: { call: ToolCall; isAbandoned: boolean }) {
+  const words = isAbandoned ? "Not finished" : TOOL_STATUS[call.status];
+  const icon = isAbandoned ? (
+    <CircleSlash aria-hidden className="size-3.5 text-faint" />
+  ) : call.status === "completed" ? (
+    <Check aria-hidden className="size-3.5 text-good" />
+  ) : call.status === "failed" ? (
+    <TriangleAlert aria-hidden className="size-3.5 text-bad" />
+  ) : (
+    <Spinner className="size-3.5 text-live" />
+  );
+  return (
+    <span className={`flex items-center gap-1.5 text-2xs ${call.status === "failed" ? "text-bad" : "text-faint"}`}>
+      <span className={call.status === "completed" && !isAbandoned ? "sr-only" : ""}>{words}</span>
+      {icon}
+    </span>
+  );
+}
+
+/** Everything a call holds; also shown where a permission is asked for it. */
+export function ToolBody({ call }: { call: ToolCall }) {
+  const parts: ReactNode[] = [];
+  call.diffs.forEach((diff, at) => {
+    const text = unifiedDiff(diff.path, diff.old_text, diff.new_text);
+    parts.push(
+      <div key={`diff ${at}`} className="overflow-hidden">
+        <p className="px-2.5 pt-1.5 font-mono text-2xs text-faint">{diff.path}</p>
+        <div className="max-h-96 overflow-auto">
+          <Suspense fallback={<Wait />}>
+            <DiffText text={text || "(no difference)"} />
+          </Suspense>
+        </div>
+      </div>,
+    );
+  });
+  for (const terminal of call.terminals) parts.push(<Output key={terminal.terminal_id} terminal={terminal} />);
+  call.content.forEach((block, at) => parts.push(<Block key={`content ${at}`} block={block} />));
+  if (isTold(call.input)) parts.push(<Text key="input" label="Input" text={readable(call.input)} />);
+  if (isTold(call.output) && !isRepeated(call)) {
+    parts.push(<Text key="output" label="Output" text={readable(call.output)} />);
+  }
+  return (
+    <div className="divide-y divide-line border-t border-line">
+      {parts.length ? parts : <p className="px-2.5 py-1.5 text-xs text-faint">Nothing more is known of this call.</p>}
+    </div>
+  );
+}
+
+function isTold(value: unknown): boolean {
+  if (value === null || value === undefined || value === "") return false;
+  return typeof value !== "object" || Object.keys(value).length > 0;
+}
+
+/** Many agents send the output twice: as content and raw. */
+function isRepeated(call: ToolCall): boolean {
+  return call.content.some((block) => block.text) || call.terminals.length > 0;
+}
+
+function Output({ terminal }: { terminal: TerminalOutput }) {
+  const end =
+    terminal.exit_code !== null && terminal.exit_code !== undefined
+      ? `exit code ${terminal.exit_code}`
+      : terminal.signal
+        ? `ended by ${terminal.signal}`
+        : null;
+  const label = ["Terminal", end, terminal.truncated ? "beginning cut off" : null].filter(Boolean).join(" · ");
+  return <Text label={label} text={plainOutput(terminal.output) || "(no output)"} />;
+}
+
+function Block({ block }: { block: ContentBlock }) {
+  if (block.text) return <Text label={block.kind === "text" ? "Content" : block.kind} text={plainOutput(block.text)} />;
+  if (block.kind === "image" && block.data && /^image\/(png|jpeg|gif|webp)$/.test(block.mime_type ?? "")) {
+    return (
+      <div className="px-2.5 py-2">
+        <img alt="" src={`data:${block.mime_type};base64,${block.data}`} className="max-h-80 rounded-md" />
+      </div>
+    );
+  }
+  return <Text label={block.kind} text={block.uri ?? readable(block.raw) ?? ""} />;
+}
+
+function Text({ label, text }: { label: string; text: string }) {
+  const [isWhole, setWhole] = useState(false);
+  const shown = isWhole || text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}…`;
+  return (
+    <div>
+      <p className="px-2.5 pt-1.5 text-2xs text-faint">{label}</p>
+      <pre
+        tabIndex={0}
+        aria-label={label}
+        className="max-h-80 overflow-auto px-2.5 pt-0.5 pb-2 font-mono text-2xs leading-[1.55] whitespace-pre-wrap [overflow-wrap:anywhere]"
+      >
+        {shown}
+      </pre>
+      {shown !== text && (
+        <button type="button" onClick={() => setWhole(true)} className="px-2.5 pb-2 text-2xs text-live underline">
+          Show all {text.length.toLocaleString("en")} characters
+        </button>
+      )}
+    </div>
+  );
+}
+
+export function Wait() {
+  return <p className="flex items-center gap-2 px-2.5 py-2 text-xs text-faint"><Spinner /> Loading…</p>;
+}

@@ -1,0 +1,25 @@
+import { expect, it } from "vitest";
+
+import { durationOf, plainOutput, readable, splitPath } from "./words.ts";
+
+it("cleans terminal output of colours and overwritten progress", () => {
+  expect(plainOutput("\u001b[32mok\u001b[0m\r\n10%\r100%\n\u001b]0;title\u0007done")).toBe("ok\n100%\ndone");
+});
+
+it("writes durations as a person would", () => {
+  const from = "2026-01-01T00:00:00.000Z";
+  expect(durationOf(from, "2026-01-01T00:00:01.240Z")).toBe("1.2 s");
+  expect(durationOf(from, "2026-01-01T00:00:42.000Z")).toBe("42 s");
+  expect(durationOf(from, "2026-01-01T00:03:05.000Z")).toBe("3 min 5 s");
+});
+
+it("shows text as it is and other values as JSON", () => {
+  expect(readable("plain")).toBe("plain");
+  expect(readable({ a: 1 })).toBe('{\n  "a": 1\n}');
+  expect(readable(null)).toBe("");
+});
+
+it("tells the folder from the name", () => {
+  expect(splitPath("src/deep/a.ts")).toEqual({ folder: "src/deep/", name: "a.ts" });
+  expect(splitPath("a.ts")).toEqual({ folder: "", name: "a.ts" });
+});

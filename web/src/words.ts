@@ -1,0 +1,94 @@
+// Values in words and figures, the same everywhere.
+
+import type { Activity, AgentStatus } from "./fold.ts";
+import type { Change, ProviderSnapshot, ToolCall } from "./protocol.ts";
+
+export const ACTIVITY: Record<Activity, string> = {
+  needs_you: "Needs you",
+  working: "Working",
+  waiting: "Waiting",
+  failed: "Failed",
+  idle: "Idle",
+};
+
+export const AGENT: Record<AgentStatus, string> = {
+  cold: "not started",
+  starting: "starting",
+  idle: "warm",
+  working: "working",
+  closing: "closing",
+  crashed: "crashed",
+  error: "failing",
+};
+
+export const OPERATION: Record<Change["operation"], { letter: string; word: string }> = {
+  create: { letter: "A", word: "Added" },
+  edit: { letter: "M", word: "Modified" },
+  delete: { letter: "D", word: "Deleted" },
+  rename: { letter: "R", word: "Renamed" },
+};
+
+export const TOOL_STATUS: Record<ToolCall["status"], string> = {
+  pending: "Waiting",
+  running: "Running",
+  completed: "Done",
+  failed: "Failed",
+};
+
+export function durationOf(from: string, to: string): string {
+  const seconds = Math.max(0, (Date.parse(to) - Date.parse(from)) / 1000);
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes} min ${Math.round(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+export function clockOf(at: string): string {
+  const time = new Date(at);
+  return time.toDateString() === new Date().toDateString() ? clock.format(time) : `${day.format(time)} ${clock.format(time)}`;
+}
+
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+export function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+export function tokensOf(tokens: number): string {
+  return compact.format(tokens);
+}
+
+/** Why a prompt cannot go to this agent now, or null when it can. */
+export function obstacleOf(provider: ProviderSnapshot): string | null {
+  if (!provider.enabled) return "switched off";
+  if (!provider.installed) return "not installed";
+  if (provider.signed_in === false) return "signed out";
+  if (!provider.usable) return provider.error ?? "not usable";
+  return null;
+}
+
+/** The value in a form that a person can read. */
+export function readable(value: unknown): string {
+  if (value === null || value === undefined) return "";
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}
+
+// oxlint-disable-next-line no-control-regex
+const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g;
+
+/** Terminal output as plain text: no colours, and what a carriage return overwrote is gone. */
+export function plainOutput(output: string): string {
+  return output
+    .replace(ESCAPES, "")
+    .split("\n")
+    .map((line) => line.replace(/\r+$/, "").replace(/^.*\r/, ""))
+    .join("\n");
+}
+
+export function splitPath(path: string): { folder: string; name: string } {
+  const cut = path.lastIndexOf("/") + 1;
+  return { folder: path.slice(0, cut), name: path.slice(cut) };
+}
