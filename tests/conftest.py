@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import asyncpg
+import hypothesis
 import pytest
 from anyio.from_thread import start_blocking_portal
 
@@ -24,6 +25,11 @@ from coder.store.embedded import open_embedded
 
 TEMPLATE = "template_coder"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+
+
+# A shared machine is no reason to fail.
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
 
 
 class _Node(Protocol):

@@ -1,0 +1,76 @@
+"""A relay before a PostgreSQL socket that can go deaf or drop everybody, as networks do."""
+
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+from anyio.abc import SocketStream
+
+SOCKET = ".s.PGSQL.5432"
+
+
+class Relay:
+    """`url` leads through the relay."""
+
+    def __init__(self, url: str, target: str) -> None:
+        self.url = url
+        self._target = target
+        self._gate = anyio.Event()
+        self._gate.set()
+        self._is_refusing = False
+        self._streams: set[SocketStream] = set()
+
+    def go_deaf(self) -> None:
+        """Connections stay open, and nothing passes until `hear_again`."""
+        self._gate = anyio.Event()
+
+    def hear_again(self) -> None:
+        self._gate.set()
+
+    async def cut(self) -> None:
+        """Drop every connection and refuse new ones until `restore`."""
+        self._is_refusing = True
+        for stream in tuple(self._streams):
+            await stream.aclose()
+
+    def restore(self) -> None:
+        self._is_refusing = False
+
+    async def serve(self, client: SocketStream) -> None:
+        async with client:
+            if self._is_refusing:
+                return
+            async with await anyio.connect_unix(self._target) as server, anyio.create_task_group() as tasks:
+                self._streams |= {client, server}
+                tasks.start_soon(self._pump, client, server)
+                tasks.start_soon(self._pump, server, client)
+            self._streams -= {client, server}
+
+    async def _pump(self, source: SocketStream, sink: SocketStream) -> None:
+        try:
+            async for data in source:
+                await self._gate.wait()
+                await sink.send(data)
+            await sink.send_eof()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            await source.aclose()
+            await sink.aclose()
+
+
+@asynccontextmanager
+async def open_relay(url: str) -> AsyncGenerator[Relay]:
+    """A relay before the server of a URL that names a socket folder in its `host`."""
+    parts = urlsplit(url)
+    target = f"{parse_qs(parts.query)['host'][0]}/{SOCKET}"
+    with tempfile.TemporaryDirectory(prefix="relay-") as folder:
+        relay = Relay(f"postgresql://{parts.netloc}{parts.path}?host={folder}&port=5432", target)
+        async with (
+            await anyio.create_unix_listener(Path(folder, SOCKET)) as listener,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(listener.serve, relay.serve)
+            yield relay
+            tasks.cancel_scope.cancel()
