@@ -30,6 +30,7 @@ class RawClient:
         self.ended = threading.Event()
         self._answer = answer
         self._changed = threading.Condition()
+        self._first_seen: dict[str, Callable[[], None]] = {}
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -69,6 +70,10 @@ class RawClient:
         assert found is not None
         return found
 
+    def on_first(self, kind: str, action: Callable[[], None]) -> None:
+        """Do something when the next update of that kind comes, in the reader's thread: it must not ask and wait."""
+        self._first_seen[kind] = action
+
     def _first(self, kind: str) -> Fields | None:
         return next((update for update in self.updates if update.get("sessionUpdate") == kind), None)
 
@@ -76,9 +81,12 @@ class RawClient:
         for message in self.peer.messages():
             method, params = string(message.get("method")), fields(message.get("params"))
             if method == "session/update":
+                update = fields(params.get("update"))
                 with self._changed:
-                    self.updates.append(fields(params.get("update")))
+                    self.updates.append(update)
                     self._changed.notify_all()
+                if action := self._first_seen.pop(string(update.get("sessionUpdate")), None):
+                    action()
             elif "id" in message:
                 self.asked.append((method, params))
                 try:
