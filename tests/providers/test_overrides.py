@@ -29,7 +29,7 @@ def test_the_catalogue_holds_the_agents_that_are_shipped() -> None:
     builtin = load_builtin()
 
     assert tuple(builtin) == BUILTIN
-    assert builtin["demo"].command == (sys.executable, "-m", "coder.testing.agent")
+    assert builtin["demo"].command == (sys.executable, "-P", "-m", "coder.testing.agent")
     assert builtin["gemini"].command == ("gemini", "--acp")
     assert not any(provider.offer_fs or provider.offer_terminal for provider in builtin.values())
     assert all(provider.builtin and provider.install_hint for provider in builtin.values())
