@@ -106,9 +106,7 @@ def _print_login(serving: Serving) -> None:
 def _configuration_fault(group: BaseExceptionGroup[BaseException]) -> HostConfigError | None:
     """The fault in the set-up among what the open contexts wrapped, if that is all there is."""
     faults, others = group.split(HostConfigError)
-    while faults is not None and others is None:
-        first = faults.exceptions[0]
-        if isinstance(first, HostConfigError):
-            return first
-        faults = first if isinstance(first, BaseExceptionGroup) else None
-    return None
+    if faults is None or others is not None:
+        return None
+    first = faults.exceptions[0]
+    return first if isinstance(first, HostConfigError) else _configuration_fault(first)

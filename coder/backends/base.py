@@ -18,7 +18,7 @@ from coder.model.tasks import Attachment, Fault, Usage
 from coder.model.tool_calls import ToolCall
 from coder.model.values import Json
 
-Emit = Callable[[AgentEvent], Awaitable[None]]
+Emit = Callable[[AgentEvent], Awaitable[object]]
 """Takes one event; returns when it is accepted. Waiting here is the back-pressure that slows the agent."""
 
 Ask = Callable[[ToolCall, tuple[PermissionOption, ...]], Awaitable[PermissionOutcome]]

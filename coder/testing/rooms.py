@@ -13,7 +13,8 @@ from coder.model.changes import Change, ChangeStatus
 from coder.model.events import AgentEvent, Record, Text
 from coder.model.sessions import Session
 from coder.model.tasks import ENDED, Task
-from coder.protocol import NewProject, NewTask
+from coder.model.values import Json
+from coder.protocol import NewProject, NewTask, ProviderPatch
 from coder.settings import Settings, load_settings
 from coder.testing.repositories import make_repository
 
@@ -32,6 +33,12 @@ class Room:
     def worktree(self) -> Path:
         assert self.session.worktree_path is not None
         return Path(self.session.worktree_path)
+
+    async def add_provider(self, id: str, command: Sequence[str]) -> None:
+        """A custom agent in the override file."""
+        override: dict[str, Json] = {"extends": "acp", "label": id.title(), "command": list(command)}
+        patch = ProviderPatch(providers={id: override})
+        await self.host.providers.patch(patch, merge_fields=False, may_write_code=True)
 
     async def submit(self, text: str, agent: str = "demo", **fields: object) -> Task:
         """Accept a prompt without waiting for its turn."""

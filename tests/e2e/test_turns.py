@@ -6,10 +6,15 @@ import anyio
 import pytest
 
 from coder.errors import AgentUnavailable, Conflict, IdempotencyMismatch, WrongState
+from coder.host import open_host
 from coder.model.permissions import PermissionStatus
-from coder.model.tasks import TaskState
+from coder.model.sessions import Session
+from coder.model.tasks import Task, TaskState
+from coder.model.values import new_id, now
 from coder.protocol import NewTask
-from coder.testing.rooms import open_room
+from coder.store import tasks
+from coder.store.database import open_store
+from coder.testing.rooms import Room, open_room, room_settings
 
 
 @pytest.mark.scenario("dispatch: a prompt becomes a turn and its end is recorded")
@@ -78,11 +83,7 @@ async def test_an_agent_that_is_not_installed_is_refused_and_nothing_is_created(
     tmp_path: Path, database_url: str
 ) -> None:
     async with open_room(tmp_path, database_url) as room:
-        await room.host.providers.patch(
-            {"providers": {"ghost": {"extends": "acp", "label": "Ghost", "command": ["no-such-program"]}}},
-            merge_fields=False,
-            may_write_code=True,
-        )
+        await room.add_provider("ghost", ["no-such-program"])
         with pytest.raises(AgentUnavailable):
             await room.submit("say boo", agent="ghost")
         assert (await room.host.dispatcher.list(room.session.id, (), None, 10)).items == ()
@@ -192,9 +193,7 @@ async def test_switching_to_another_agent_and_back_finds_both_where_they_were(
     tmp_path: Path, database_url: str
 ) -> None:
     async with open_room(tmp_path, database_url) as room:
-        demo = room.host.providers.get("demo")
-        second = {"extends": "acp", "label": "Second", "command": list(demo.command)}
-        await room.host.providers.patch({"providers": {"second": second}}, merge_fields=False, may_write_code=True)
+        await room.add_provider("second", room.host.providers.get("demo").command)
         await room.prompt("counter")
         other = await room.prompt("counter", agent="second")
         back = await room.prompt("counter")
@@ -208,9 +207,7 @@ async def test_switching_to_another_agent_and_back_finds_both_where_they_were(
 @pytest.mark.scenario("pool: the least recently used idle agent makes room")
 async def test_over_the_limit_the_least_recently_used_idle_agent_is_evicted(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url, pool_max_live=1) as room:
-        demo = room.host.providers.get("demo")
-        second = {"extends": "acp", "label": "Second", "command": list(demo.command)}
-        await room.host.providers.patch({"providers": {"second": second}}, merge_fields=False, may_write_code=True)
+        await room.add_provider("second", room.host.providers.get("demo").command)
         await room.prompt("say one")
         await room.prompt("say two", agent="second")
         await room.seen(lambda r: r.event.type == "agent_status" and r.event.status == "cold" and r.agent == "demo")
@@ -235,3 +232,60 @@ async def test_stopping_cancels_a_turn_that_outlasts_the_grace_time(tmp_path: Pa
         with anyio.fail_after(15):
             await room.host.drain()
         assert (await room.host.dispatcher.get(task.id)).state is TaskState.CANCELLED
+
+
+@pytest.mark.scenario("pool: one cold start serves every waiter")
+async def test_one_cold_start_serves_everybody_who_waits(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(room.host.dispatcher.warm, room.session.id, "demo")
+            await room.prompt("say hello")
+        starts = [e for e in await room.events() if e.type == "agent_status" and e.status == "starting"]
+        assert len(starts) == 1
+
+
+@pytest.mark.scenario("pool: an idle agent is closed after its time")
+async def test_an_idle_agent_is_closed_and_resumed_later(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url, pool_idle_ttl_ms=200) as room:
+        await room.prompt("counter")
+        await room.seen(lambda record: record.event.type == "agent_status" and record.event.status == "cold")
+        assert room.host.pool.health().size == 0
+        assert "2" in await room.text_of(await room.prompt("counter"))
+
+
+@pytest.mark.scenario("dispatch: a task that was claimed but not sent waits again")
+async def test_a_task_claimed_by_a_dead_host_before_its_prompt_was_sent_runs_once(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        session = room.session.id
+    wish = Task(
+        id=new_id("tsk"), session_id=session, agent="demo", input="counter", state=TaskState.PENDING, created_at=now()
+    )
+    async with open_store(database_url, run_id="dead") as store, store.transaction() as connection:
+        await tasks.insert(connection, wish)
+        assert await tasks.claim(connection, "dead") is not None
+    async with open_host(room_settings(tmp_path / "home", database_url), "token") as host:
+        room = Room(host, tmp_path / "repository", await host.sessions.get(session))
+        done = await room.ended(wish)
+        assert (done.state, done.attempt) == (TaskState.COMPLETED, 2)
+        assert [r.event.type for r in await room.records()].count("turn_started") == 1
+
+
+@pytest.mark.scenario("sessions: sessions of one repository are opened at the same time")
+async def test_sessions_of_one_repository_opened_at_once_have_their_own_worktrees(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        opened: list[Session] = [room.session]
+
+        async def open_one() -> None:
+            opened.append(await room.host.sessions.open(room.session.project_id, None, None))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(open_one)
+        assert len({session.worktree_path for session in opened}) == 5
+        assert len({session.branch for session in opened}) == 5
+        assert all(session.worktree_path and Path(session.worktree_path, "README.md").exists() for session in opened)

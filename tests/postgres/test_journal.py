@@ -13,6 +13,7 @@ from coder.journal import Follower, Journal, JournalLimits, open_journal
 from coder.model.events import Text, TurnStarted
 from coder.model.sessions import Project, SessionState
 from coder.model.values import new_id, now
+from coder.protocol import SnapshotFrame
 from coder.store import events, projects, sessions
 from coder.store.database import Store, open_store
 
@@ -107,10 +108,11 @@ async def test_writers_at_once_leave_no_gap_and_keep_their_own_order(database_ur
                     commit.append(Text(text=f"c{n}"))
                     await anyio.lowlevel.checkpoint()
 
-        async with journal.follow(session, 0) as follower, anyio.create_task_group() as group:
-            group.start_soon(stream, "a")
-            group.start_soon(stream, "b")
-            group.start_soon(decide)
+        async with journal.follow(session, 0) as follower:
+            async with anyio.create_task_group() as group:
+                group.start_soon(stream, "a")
+                group.start_soon(stream, "b")
+                group.start_soon(decide)
             seen = await texts(follower, 140)
         await journal.flush(session)
         assert await stored_texts(store, session) == seen
@@ -215,10 +217,15 @@ async def test_a_snapshot_taken_while_records_flow_continues_without_a_gap(datab
                 await journal.append(session, Text(text=word))
                 await anyio.lowlevel.checkpoint()
 
+        snapshots: list[SnapshotFrame] = []
+
+        async def take_snapshot() -> None:
+            snapshots.append(await journal.snapshot(session))
+
         async with anyio.create_task_group() as group:
             group.start_soon(stream)
-            await anyio.lowlevel.checkpoint()
-            snapshot = await journal.snapshot(session)
+            group.start_soon(take_snapshot)
+        (snapshot,) = snapshots
         async with journal.follow(session, snapshot.seq) as follower:
             rest = await texts(follower, len(words) - snapshot.seq)
         known = [record.event.text for record in snapshot.events if isinstance(record.event, Text)]
