@@ -30,6 +30,7 @@ from coder.backends.base import (
     TurnResult,
 )
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AuthRequired, CoderError, InvalidInput
+from coder.model.events import Commands, ModeChanged, ModelChanged, UsageReported
 from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionStatus
 from coder.model.providers import Provider
 from coder.model.sessions import BackendKind
@@ -45,6 +46,8 @@ _EARLY = 1000
 """Updates kept that come before the session they belong to is known."""
 _LATE_REPLAY = 2.0
 """Seconds a late replay may take at most."""
+_STATE = (Commands, ModeChanged, ModelChanged, UsageReported)
+"""What agents tell of themselves at any time; a turn has not begun with it."""
 
 
 class AcpBackend:
@@ -354,6 +357,8 @@ class AcpBackend:
             self._is_emitting = False
         if turn:
             turn.heard()
+            if events and not turn.has_begun:
+                turn.has_begun = not isinstance(events[0], _STATE)
 
     async def _permit(self, params: Fields) -> Reply:
         turn = self._turn

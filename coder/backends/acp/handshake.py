@@ -34,6 +34,7 @@ def initialize_params(provider: Provider) -> Fields:
             "fs": {"readTextFile": provider.offer_fs, "writeTextFile": provider.offer_fs},
             "terminal": provider.offer_terminal,
             "session": {"configOptions": {"boolean": {}}},
+            "auth": {"terminal": True},
         },
         "clientInfo": {"name": "coder", "title": "coder", "version": __version__},
     }

@@ -41,18 +41,18 @@ class Turn:
         self.usage: Usage | None = None
         self._limits = limits
         self._clock = clock
+        self.has_begun = False
         self._heard_at = clock()
-        self._has_heard = False
         self._asking = 0
         self._answered = anyio.Event()
 
     def heard(self) -> None:
         """The agent gave a sign of life."""
         self._heard_at = self._clock()
-        self._has_heard = True
 
     def begin_asking(self) -> None:
         """A permission request is open: the agent waits for a person, not we for it."""
+        self.has_begun = True
         self._asking += 1
 
     def end_asking(self) -> None:
@@ -70,12 +70,12 @@ class Turn:
     async def wait_for_silence(self, is_busy: Callable[[], bool]) -> AgentTimeout:
         """Return when the agent has been silent for too long; `is_busy` says that the host is behind, not the agent."""
         while True:
-            limit = self._limits.inactivity if self._has_heard else self._limits.first_update
+            limit = self._limits.inactivity if self.has_begun else self._limits.first_update
             if self._asking or is_busy():
                 self._heard_at = self._clock()
             left = self._heard_at + limit - self._clock()
             if left <= 0:
-                words = "said nothing" if self._has_heard else "did not begin to answer"
+                words = "said nothing" if self.has_begun else "did not begin to answer"
                 return AgentTimeout(f"the agent {words} for {limit:g} s")
             await anyio.sleep(left)
 
