@@ -30,7 +30,7 @@ from coder.protocol import (
 from coder.testing.harness import LiveHost, open_live_host
 from coder.testing.model_server import open_model_server
 from coder.testing.real_agents import AgentMissing, real_agent
-from coder.testing.repositories import make_repository
+from coder.testing.repositories import FILES, make_repository
 
 SECONDS = 100
 
@@ -95,7 +95,7 @@ async def open_stage(agent: str, tmp_path: Path, database_url: str, model_url: s
     home = tmp_path / "home"
     home.mkdir()
     (home / "coder-providers.json").write_text(json.dumps({"providers": {agent: real.provider_entry()}}))
-    repository = make_repository(tmp_path / "repository")
+    repository = make_repository(tmp_path / "repository", {**FILES, ".gitignore": ".agentao/\n"})
     async with open_live_host(home, database_url) as live, live.client() as client:
         project = await client.register_project(str(repository))
         session = await client.open_session(project.id)
