@@ -95,7 +95,7 @@ async def open_stage(agent: str, tmp_path: Path, database_url: str, model_url: s
     home = tmp_path / "home"
     home.mkdir()
     (home / "coder-providers.json").write_text(json.dumps({"providers": {agent: real.provider_entry()}}))
-    repository = make_repository(tmp_path / "repository", {**FILES, ".gitignore": ".agentao/\n"})
+    repository = make_repository(tmp_path / "repository", {**FILES, ".gitignore": ".agentao/\nagentao.log\n"})
     async with open_live_host(home, database_url) as live, live.client() as client:
         project = await client.register_project(str(repository))
         session = await client.open_session(project.id)
