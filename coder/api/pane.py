@@ -5,10 +5,11 @@ from pathlib import Path
 
 import anyio.to_thread
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from coder.api.auth import is_guarded
+from coder.errors import NotFound
 
 _TYPES = {
     ".css": "text/css",
@@ -29,19 +30,25 @@ and load this page again.</p>
 
 
 class Pane:
-    """The endpoint for every path that no route has. `folder` is where the build put its files."""
+    """ASGI application for every path that no route has. `folder` is where the build put its files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def answer(self, request: Request) -> Response:
-        """Raises HTTPException: 404 for a missing file and for unknown API paths, 405 for anything but reading."""
-        path = request.url.path
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises HTTPException: 404 for a missing file and for unknown API paths, 405 for anything but reading.
+
+        Raises NotFound for a socket: none is served here.
+        """
+        path = str(scope["path"])
+        if scope["type"] == "websocket":
+            raise NotFound("no such socket")
         if is_guarded(path):
             raise HTTPException(404, "no such route")
-        if request.method not in ("GET", "HEAD"):
+        if scope["method"] not in ("GET", "HEAD"):
             raise HTTPException(405, headers={"Allow": "GET, HEAD"})
-        return await anyio.to_thread.run_sync(self._find, path)
+        response = await anyio.to_thread.run_sync(self._find, path)
+        await response(scope, receive, send)
 
     def _find(self, path: str) -> Response:
         folder = self._folder.resolve()

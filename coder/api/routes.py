@@ -7,8 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.routing import BaseRoute, Route
 
 from coder import resources
 from coder.api import (
@@ -33,7 +32,6 @@ from coder.api.openapi import documentation_routes
 from coder.api.operations import Operation
 from coder.api.pane import Pane
 from coder.api.stream import StreamLimits
-from coder.errors import NotFound
 from coder.host import Host
 
 
@@ -60,23 +58,16 @@ def build_api(host: Host, *, stream_limits: StreamLimits | None = None) -> Starl
     meter = Meter()
     access = access_rules(host.settings, host.token)
     app = Starlette(
-        routes=[
-            *_resources(all_operations()),
-            *stream.routes,
-            WebSocketRoute("/{path:path}", _refuse_socket),
-            Route("/{path:path}", Pane(resources.ui_path()).answer, methods=_ALL_METHODS),
-        ],
+        routes=[*_resources(all_operations()), *stream.routes],
         middleware=[Middleware(Border, meter=meter), Middleware(Door, access=access)],
         exception_handlers={HTTPException: _answer_http_error},
     )
     app.router.redirect_slashes = False
+    app.router.default = Pane(resources.ui_path())
     app.state.host = host
     app.state.meter = meter
     app.state.stream_limits = stream_limits or StreamLimits()
     return app
-
-
-_ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
 
 
 def _resources(operations: Sequence[Operation]) -> list[BaseRoute]:
@@ -93,10 +84,6 @@ def _resource(path: str, operations: dict[str, Operation]) -> Route:
         return await operations["GET" if request.method == "HEAD" else request.method].endpoint(request)
 
     return Route(path, endpoint, methods=list(operations))
-
-
-async def _refuse_socket(websocket: WebSocket) -> None:
-    raise NotFound("no such socket")
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
