@@ -41,6 +41,8 @@ class Stage:
     environment: dict[str, str]
     events: list[AgentEvent] = field(default_factory=list[AgentEvent])
     outside: list[AgentEvent] = field(default_factory=list[AgentEvent])
+    everything: list[AgentEvent] = field(default_factory=list[AgentEvent])
+    """What came in turns, between them, and what a test adds, in order."""
     asked: list[tuple[ToolCall, tuple[PermissionOption, ...]]] = field(
         default_factory=list[tuple[ToolCall, tuple[PermissionOption, ...]]]
     )
@@ -48,10 +50,14 @@ class Stage:
 
     async def emit(self, event: AgentEvent) -> None:
         self.events.append(event)
-        self._tell()
+        self.add(event)
 
     async def emit_outside(self, event: AgentEvent) -> None:
         self.outside.append(event)
+        self.add(event)
+
+    def add(self, event: AgentEvent) -> None:
+        self.everything.append(event)
         self._tell()
 
     async def wait_until(self, is_so: Callable[[], bool]) -> None:

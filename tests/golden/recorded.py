@@ -39,6 +39,16 @@ def write_expected(name: str) -> None:
 
 def events_of(name: str) -> list[AgentEvent]:
     """The events of a recorded conversation, all its processes in a row."""
+    return host_of(name).events
+
+
+def without_turns(events: list[AgentEvent]) -> list[AgentEvent]:
+    """What a backend and the permissions yield; turns are the dispatcher's."""
+    return [event for event in events if not isinstance(event, TurnStarted | TurnEnded)]
+
+
+def host_of(name: str) -> "RecordedHost":
+    """A host that has heard a whole recording."""
     host = RecordedHost(agent=name.partition(".")[0])
     for line in transcript(name).read_bytes().splitlines():
         record = orjson.loads(line)
@@ -48,7 +58,8 @@ def events_of(name: str) -> list[AgentEvent]:
             host.sent(record["msg"])
         elif record.get("dir") == "a2c":
             host.received(record["msg"])
-    return host.events
+    host.end()
+    return host
 
 
 def permission_requested(number: int, agent: str, task: int, call: ToolCall, options: tuple[PermissionOption, ...]):
@@ -73,11 +84,33 @@ def permission_resolved(number: int, outcome: PermissionOutcome) -> PermissionRe
 
 
 @dataclass
+class Scene:
+    """One recorded turn. Counts are of events before it, turns' own starts and ends left out."""
+
+    prompt: str
+    starts_after: int
+    cancelled_after: int | None = None
+    answers: list[str | None] = field(default_factory=list["str | None"])
+    """The options chosen, None where a request was cancelled."""
+
+
+@dataclass
+class Part:
+    """What one process of a recording was asked for."""
+
+    token: str | None = None
+    mode: str | None = None
+    ends_after: int = 0
+    scenes: list[Scene] = field(default_factory=list[Scene])
+
+
+@dataclass
 class RecordedHost:
     """Feeds a translator as the backend does, from both sides of a recording."""
 
     agent: str
     events: list[AgentEvent] = field(default_factory=list[AgentEvent])
+    parts: list[Part] = field(default_factory=lambda: [Part()])
     _translator: Translator = field(default_factory=Translator)
     _sent: dict[str, Fields] = field(default_factory=dict[str, Fields])
     _asked: dict[str, tuple[int, ToolCall, tuple[PermissionOption, ...]]] = field(
@@ -88,8 +121,13 @@ class RecordedHost:
     _is_cancelled: bool = False
 
     def restart(self) -> None:
+        self.end()
         self._translator = Translator()
         self._sent.clear()
+        self.parts.append(Part())
+
+    def end(self) -> None:
+        self.parts[-1].ends_after = self._count()
 
     def sent(self, message: Fields) -> None:
         """The client spoke."""
@@ -99,13 +137,15 @@ class RecordedHost:
                 self._answered(message)
             case "session/cancel":
                 self._is_cancelled = True
+                if not self._asked:
+                    self.parts[-1].scenes[-1].cancelled_after = self._count()
             case "session/load":
                 self._translator.is_replaying = True
+                self.parts[-1].token = text(params.get("sessionId"))
+            case "session/set_mode":
+                self.parts[-1].mode = text(params.get("modeId"))
             case "session/prompt":
-                self._tasks += 1
-                self._is_cancelled = self._translator.is_replaying = False
-                self.events.append(TurnStarted(task_id=f"tsk_{self._tasks}"))
-                self._translator.begin_turn(text(objects(params.get("prompt"))[0].get("text")) or "")
+                self._begin_turn(text(objects(params.get("prompt"))[0].get("text")) or "")
             case _:
                 pass
         if "method" in message:
@@ -124,6 +164,16 @@ class RecordedHost:
             case _:
                 pass
 
+    def _count(self) -> int:
+        return len(without_turns(self.events))
+
+    def _begin_turn(self, prompt: str) -> None:
+        self._tasks += 1
+        self._is_cancelled = self._translator.is_replaying = False
+        self.parts[-1].scenes.append(Scene(prompt, self._count()))
+        self.events.append(TurnStarted(task_id=f"tsk_{self._tasks}"))
+        self._translator.begin_turn(prompt)
+
     def _ask(self, message: Fields, params: Fields) -> None:
         events, call, options = self._translator.permission(params)
         self._permissions += 1
@@ -137,6 +187,7 @@ class RecordedHost:
             return
         number, call, options = asked
         option_id = text(fields(fields(message.get("result")).get("outcome")).get("optionId"))
+        self.parts[-1].scenes[-1].answers.append(option_id)
         chosen = next((option for option in options if option.id == option_id), None)
         status = PermissionStatus.SELECTED if chosen else PermissionStatus.CANCELLED
         self.events.append(permission_resolved(number, PermissionOutcome(status=status, option_id=option_id)))
