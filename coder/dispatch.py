@@ -206,6 +206,8 @@ class Dispatcher:
                 await self._claim_all()
             except Unavailable as error:
                 logger.warning("dispatch waits for the database: %s", error)
+            except Exception:
+                logger.exception("claiming failed and is tried again")
             with anyio.move_on_after(self._poll_seconds):
                 await self._work.wait()
 
@@ -242,19 +244,26 @@ class Dispatcher:
         """One turn, from claim to its recorded end."""
         task = turn.task
         try:
-            try:
-                result = await self._run_turn(turn)
-            except CoderError as error:
-                result = TurnResult(ok=False, error=Fault(code=error.stable_code, message=str(error)))
-            except Exception as error:
-                logger.exception("turn failed", extra={"session": task.session_id, "task": task.id})
-                result = TurnResult(ok=False, error=Fault(code="internal", message=f"the host failed: {error}"))
-            await self._permissions.cancel_open(task.id)
+            result = await self._result_of(turn)
+            await self._until_stored(lambda: self._permissions.cancel_open(task.id))
             await self._until_stored(lambda: self._finish(turn, result))
+        except CoderError as error:
+            logger.warning("a turn's end was not recorded: %s", error, extra=_ids(task))
+        except Exception:
+            logger.exception("a turn's end was not recorded", extra=_ids(task))
         finally:
             del self._turns[task.id]
             turn.done.set()
             self.wake()
+
+    async def _result_of(self, turn: _Turn) -> TurnResult:
+        try:
+            return await self._run_turn(turn)
+        except CoderError as error:
+            return TurnResult(ok=False, error=Fault(code=error.stable_code, message=str(error)))
+        except Exception as error:
+            logger.exception("turn failed", extra=_ids(turn.task))
+            return TurnResult(ok=False, error=Fault(code="internal", message=f"the host failed: {error}"))
 
     async def _run_turn(self, turn: _Turn) -> TurnResult:
         task = turn.task
@@ -316,8 +325,8 @@ class Dispatcher:
                 await self._store_end(turn, result, state, error, found)
         except Unavailable:
             raise
-        except (CoderError, OSError) as fault:
-            logger.warning("changes not recorded: %s", fault, extra={"session": task.session_id, "task": task.id})
+        except Exception as fault:
+            logger.exception("changes not recorded", extra=_ids(task))
             trouble = Error(code="snapshot_failed", message=f"the turn's changes could not be recorded: {fault}")
             await self._store_end(turn, result, state, error, None, trouble)
 
@@ -362,6 +371,10 @@ class Dispatcher:
             except Unavailable as error:
                 logger.warning("a turn's end waits for the database: %s", error)
                 await anyio.sleep(RETRY_SECONDS)
+
+
+def _ids(task: Task) -> dict[str, str]:
+    return {"session": task.session_id, "agent": task.agent, "task": task.id}
 
 
 def _wish_of(task: Task) -> dict[str, object]:

@@ -401,17 +401,20 @@ class Journal:
                 held.append(log)
         try:
             await self._store_logs(held)
-        except CoderError as error:
-            logger.warning("journal: storing is held up: %s", error, extra={"sessions": len(held)})
-            for log in held:
-                log.is_unsure = True
-                self._mark_dirty(log)
-            return False
+        except Unavailable as error:
+            logger.warning("storing is held up: %s", error, extra={"sessions": len(held)})
+        except Exception:
+            logger.exception("storing failed and is tried again", extra={"sessions": len(held)})
+        else:
+            return True
         finally:
             for log in held:
                 log.writing.release()
             self._announce_flush()
-        return True
+        for log in held:
+            log.is_unsure = True
+            self._mark_dirty(log)
+        return False
 
     async def _store_logs(self, logs: Sequence[_Log]) -> None:
         for log in logs:

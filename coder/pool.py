@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from coder.backends.base import AgentBackend, AgentSessionHandle, SessionOptions
-from coder.errors import AgentDied, AgentError, AgentUnavailable, CoderError, Conflict, Unavailable
+from coder.errors import AgentDied, AgentError, AgentUnavailable, AuthRequired, CoderError, Conflict, Unavailable
 from coder.journal import Journal
 from coder.model.events import AgentStatusChanged
 from coder.model.sessions import AgentSession, AgentSessionStatus, AgentStatus
@@ -312,7 +312,7 @@ class AgentPool:
 
     async def _record_end(self, slot: _Slot, ending: AgentSessionStatus) -> None:
         session_id, agent = slot.key
-        if ending is AgentSessionStatus.CRASHED:
+        if ending is AgentSessionStatus.CRASHED and not isinstance(slot.error, AuthRequired | AgentUnavailable):
             self._budgets.setdefault(slot.key, _Budget()).died(self._clock())
         message = str(slot.error) if slot.error else None
         try:

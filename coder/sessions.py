@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from coder.errors import Conflict, GitError, UnsavedWork
+from coder.errors import CoderError, Conflict, GitError, UnsavedWork
 from coder.journal import Journal
 from coder.model.events import SessionUpdated
 from coder.model.sessions import AgentSession, Project, Session, SessionState, Worktree
@@ -119,7 +119,7 @@ class Sessions:
                     await self._restore_worktree(session, project)
                 else:
                     await self._discard(session.id, project)
-            except (GitError, OSError) as error:
+            except (CoderError, OSError) as error:
                 logger.warning("session not reconciled: %s", error, extra={"session": session.id})
 
     async def _make_worktree(self, id: str, project: Project, base_ref: str | None) -> None:
@@ -163,12 +163,20 @@ class Sessions:
 
     async def _discard(self, id: str, project: Project) -> None:
         """Remove folder, branch, shadow and row; each step may have been done before."""
-        repo = Path(project.repo_path)
+        repo, path = Path(project.repo_path), self._folder / short_id(id)
         try:
-            await remove_worktree(repo, self._folder / short_id(id), f"coder/{short_id(id)}", force=True)
+            if not await anyio.Path(repo).is_dir():
+                # nothing of the repository is left that could know of the worktree
+                await _delete_folder(path)
+            else:
+                await remove_worktree(repo, path, f"coder/{short_id(id)}", force=True)
         except (GitError, OSError) as error:
             raise Conflict(f"the worktree could not be removed: {error}", code="worktree_stuck") from error
-        await anyio.to_thread.run_sync(lambda: shutil.rmtree(self._shadow_path(id), ignore_errors=True))
+        await _delete_folder(self._shadow_path(id))
         self._journal.forget(id)
         async with self._store.transaction() as connection:
             await sessions.delete(connection, id)
+
+
+async def _delete_folder(path: Path) -> None:
+    await anyio.to_thread.run_sync(lambda: shutil.rmtree(path, ignore_errors=True))
