@@ -32,7 +32,7 @@ export function Agents() {
           </p>
         ) : (
           <ul className="flex flex-col divide-y divide-line rounded-lg border border-line bg-surface">
-            {providers.map((provider) => (
+            {providers.toSorted((a, b) => Number(b.installed) - Number(a.installed)).map((provider) => (
               <ProviderRow key={provider.id} provider={provider} />
             ))}
           </ul>
@@ -69,21 +69,21 @@ function ProviderRow({ provider }: { provider: ProviderSnapshot }) {
         />
       </div>
       <div className="flex flex-wrap items-center gap-x-4 gap-y-1 text-xs">
-        <Sign isGood={provider.installed}>{provider.installed ? "Installed" : "Not installed"}</Sign>
+        <Sign isGood={provider.installed || null}>{provider.installed ? "Installed" : "Not installed"}</Sign>
         {provider.installed && (
           <Sign isGood={provider.signed_in}>
             {provider.signed_in === null ? "Sign-in not checked" : provider.signed_in ? "Signed in" : "Signed out"}
           </Sign>
         )}
-        {isLoading ? (
+        {!provider.installed ? null : isLoading ? (
           <span className="flex items-center gap-1.5 text-faint">
             <Spinner className="size-3" /> Looking…
           </span>
         ) : (
           <Sign isGood={provider.usable}>{provider.usable ? "Usable" : provider.enabled ? "Not usable" : "Switched off"}</Sign>
         )}
-        {provider.models.length > 0 && <span className="text-faint">{countOf(provider.models.length, "model")}</span>}
-        {provider.modes.length > 0 && <span className="text-faint">{countOf(provider.modes.length, "mode")}</span>}
+        {provider.installed && provider.models.length > 0 && <span className="text-faint">{countOf(provider.models.length, "model")}</span>}
+        {provider.installed && provider.modes.length > 0 && <span className="text-faint">{countOf(provider.modes.length, "mode")}</span>}
         <span className="ml-auto flex items-center gap-1">
           {provider.fetched_at && <span className="text-2xs text-faint">checked {clockOf(provider.fetched_at)}</span>}
           <Button look="quiet" className="h-6 px-1.5" aria-label={`Check ${provider.label} again`} disabled={probed?.state === "busy"} onClick={() => void probeProviders(provider.id)}>
@@ -91,8 +91,13 @@ function ProviderRow({ provider }: { provider: ProviderSnapshot }) {
           </Button>
         </span>
       </div>
-      {provider.error && <p className="text-xs text-bad [overflow-wrap:anywhere]">{provider.error}</p>}
-      {!provider.installed && provider.install_hint && <Hint label="To install">{provider.install_hint}</Hint>}
+      {provider.error && provider.installed && <p className="text-xs text-bad [overflow-wrap:anywhere]">{provider.error}</p>}
+      {!provider.installed &&
+        (provider.install_hint ? (
+          <Hint label="To install">{provider.install_hint}</Hint>
+        ) : (
+          provider.error && <p className="text-xs text-soft [overflow-wrap:anywhere]">{provider.error}</p>
+        ))}
       {provider.signed_in === false &&
         provider.auth_methods.map((method) => (
           <Hint key={method.id} label={method.name}>

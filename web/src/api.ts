@@ -101,9 +101,8 @@ export const api = {
 
 /** Words for a person, whatever was thrown. */
 export function wordsOf(error: unknown): string {
-  if (error instanceof Refusal && error.status === 0) return error.message;
   const words = error instanceof Error ? error.message : String(error);
-  return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? "" : ".");
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 /** A key that stands for one wish: sent again, it is carried out once. */

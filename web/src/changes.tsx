@@ -149,9 +149,14 @@ function ChangeRow({ change }: { change: Change }) {
           <Badge>{change.agent}</Badge>
           {change.is_binary ? <span className="text-2xs text-faint">binary</span> : <Counts added={change.added_lines} deleted={change.deleted_lines} />}
         </button>
+        {change.status === "applied" && (
+          <Button look="quiet" className="h-6 px-1.5" aria-label={`Revert ${change.file_path}`} disabled={isBusy} onClick={() => void decide(change, "revert")}>
+            {isBusy ? <Spinner /> : <Undo2 aria-hidden className="size-3.5" />} Revert
+          </Button>
+        )}
       </div>
       {isOpen && <ChangeText id={change.id} />}
-      {(isOpen || isAsking || deed?.state === "refused" || change.status === "pending") && (
+      {(deed?.state === "refused" || change.status === "pending") && (
         <div className="flex flex-col gap-2 px-2.5 pb-2">
           {isAsking ? (
             <Confirm
@@ -174,11 +179,6 @@ function ChangeRow({ change }: { change: Change }) {
                     Reject
                   </Button>
                 </>
-              )}
-              {change.status === "applied" && (
-                <Button className="h-6" aria-label={`Revert ${change.file_path}`} disabled={isBusy} onClick={() => void decide(change, "revert")}>
-                  <Undo2 aria-hidden className="size-3.5" /> Revert
-                </Button>
               )}
               {isBusy && <Spinner />}
             </div>

@@ -100,7 +100,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
         send();
       }}
     >
-      <div className="flex flex-col rounded-lg border border-line-strong bg-raised shadow-raised focus-within:border-live">
+      <div className="flex flex-col rounded-lg border border-line-strong bg-raised shadow-raised focus-within:border-live/70">
         <textarea
           ref={box}
           rows={1}
@@ -159,7 +159,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
               disabled={running.cancel_requested}
               onClick={() => void cancel(running.id)}
             >
-              <Square aria-hidden className="size-3 fill-current" /> Stop
+              <Square aria-hidden className="size-3 fill-current" /> <span className="hidden sm:inline">Stop</span>
             </Button>
           )}
           <Button

@@ -106,7 +106,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
 export const FIELD =
   "w-full rounded-md border border-line-strong bg-raised px-2.5 py-1.5 text-sm outline-none focus-visible:border-live focus-visible:outline-1 focus-visible:outline-offset-0";
 
-export function Field({ label, hint, children }: { label: string; hint?: string; children: ReactNode }) {
+export function Field({ label, hint, children }: { label: string; hint?: ReactNode; children: ReactNode }) {
   return (
     <label className="flex flex-col gap-1">
       <span className="text-xs font-medium text-soft">{label}</span>

@@ -325,8 +325,8 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
       draft.items.push({ ...told, kind: "notice", tone: "bad", text: event.message });
       return;
     case "agent_status":
-      if (event.status === "crashed" || event.status === "error")
-        draft.items.push({ ...told, kind: "notice", tone: "bad", text: event.message ?? `${event.agent} ${event.status}` });
+      if (event.message && (event.status === "crashed" || event.status === "error"))
+        draft.items.push({ ...told, kind: "notice", tone: "bad", text: event.message });
       return;
     case "usage":
       draft.usage = { ...draft.usage, [agent]: mergedUsage(draft.usage[agent], event) };

@@ -30,7 +30,11 @@ export function Login() {
             The host prints a login link when it starts. Open that link, or paste it or its token here.
           </p>
         </div>
-        <Field label="Login link or token" hint="In a terminal on the host's machine, coder token prints it again.">
+        <Field label="Login link or token" hint={
+            <>
+              In a terminal on the host's machine, <code className="font-mono text-ink">coder token</code> prints it again.
+            </>
+          }>
           <input
             type="password"
             autoComplete="current-password"

@@ -5,10 +5,10 @@ import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { PermissionItem } from "./fold.ts";
 import type { PermissionOption, PermissionRequest } from "./protocol.ts";
 import { answer, dismiss, usePane } from "./store.ts";
-import { ToolBody } from "./tool.tsx";
+import { ToolBody, hasBody } from "./tool.tsx";
 
 /** The question that blocks the turn, with the agent's own answers. Digits choose, unless one is writing. */
-export function PermissionCard({ request, more }: { request: PermissionRequest; more: number }) {
+export function PermissionCard({ request, more, root }: { request: PermissionRequest; more: number; root: string | null }) {
   const deed = usePane((state) => state.deeds[`answer:${request.id}`]);
   const isBusy = deed?.state === "busy";
   const [isOpen, setOpen] = useState(true);
@@ -36,13 +36,15 @@ export function PermissionCard({ request, more }: { request: PermissionRequest; 
           </p>
           <p className="mt-0.5 font-mono text-xs font-medium break-words">{request.tool_call.title}</p>
         </div>
-        <Button look="quiet" className="h-6 px-1.5" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
-          {isOpen ? "Hide details" : "Details"}
-        </Button>
+        {hasBody(request.tool_call) && (
+          <Button look="quiet" className="h-6 px-1.5" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
+            {isOpen ? "Hide details" : "Details"}
+          </Button>
+        )}
       </div>
-      {isOpen && (
+      {isOpen && hasBody(request.tool_call) && (
         <div className="max-h-56 overflow-auto">
-          <ToolBody call={request.tool_call} />
+          <ToolBody call={request.tool_call} root={root} />
         </div>
       )}
       <div className="flex flex-wrap items-center gap-2 border-t border-line bg-ask-soft px-3.5 py-2.5">
@@ -94,24 +96,21 @@ function Countdown({ until }: { until: string }) {
   return <span className="ml-auto text-2xs text-ask tabular-nums">{left > 0 ? `${left} s left to answer` : "running out"}</span>;
 }
 
-/** What became of a request, as one line of the transcript. */
+/** What became of a request, as one line of the transcript. While it is open, its card says more. */
 export function PermissionLine({ item }: { item: PermissionItem }) {
   const { request } = item;
+  if (request.status === "pending") return null;
   const option = request.options.find(({ id }) => id === request.option_id);
   const isYes = request.status === "selected" && !option?.kind.startsWith("reject");
   const words =
-    request.status === "pending"
-      ? "Waiting for an answer"
-      : request.status === "selected"
-        ? (option?.name ?? "Answered")
-        : request.status === "expired"
-          ? "Nobody answered in time"
-          : "Withdrawn";
+    request.status === "selected"
+      ? (option?.name ?? "Answered")
+      : request.status === "expired"
+        ? "Nobody answered in time"
+        : "Withdrawn";
   return (
     <p className="flex min-w-0 items-center gap-2 text-xs text-soft">
-      {request.status === "pending" ? (
-        <ShieldQuestion aria-hidden className="size-3.5 shrink-0 text-ask" />
-      ) : isYes ? (
+      {isYes ? (
         <Check aria-hidden className="size-3.5 shrink-0 text-good" />
       ) : (
         <X aria-hidden className="size-3.5 shrink-0 text-bad" />

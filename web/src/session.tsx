@@ -1,5 +1,5 @@
 import { FileDiff, GitBranch, Menu, Pencil, Trash2 } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 
 import { Changes } from "./changes.tsx";
 import { Composer } from "./composer.tsx";
@@ -12,13 +12,27 @@ import { closeSession, dismiss, look, renameSession, sessionIn, usePane } from "
 import { Transcript } from "./transcript.tsx";
 import { ACTIVITY, AGENT } from "./words.ts";
 
-const WIDE = "(min-width: 1180px)";
+const WIDE = window.matchMedia("(min-width: 1180px)");
+
+function useIsWide(): boolean {
+  return useSyncExternalStore(
+    (changed) => {
+      WIDE.addEventListener("change", changed);
+      return () => WIDE.removeEventListener("change", changed);
+    },
+    () => WIDE.matches,
+  );
+}
 
 export function SessionScreen({ id, onMenu }: { id: string; onMenu: () => void }) {
   const view = usePane((state) => state.views[id]);
   const session = usePane((state) => sessionIn(state, id));
   const gone = usePane((state) => state.gone[id]);
-  const [isShowing, setShowing] = useState(() => window.matchMedia(WIDE).matches);
+  const isWide = useIsWide();
+  // Beside the transcript the changes are open unless closed, over it they are closed unless opened.
+  const [open, setOpen] = useState({ beside: true, over: false });
+  const isShowing = isWide ? open.beside : open.over;
+  const setShowing = (shows: boolean) => setOpen(isWide ? { ...open, beside: shows } : { ...open, over: shows });
   useEffect(() => {
     if (!gone) look(id);
   }, [id, gone]);
@@ -62,7 +76,7 @@ function Conversation({ id, view, onShowChanges }: { id: string; view: View; onS
       <Transcript id={id} view={view} onShowChanges={onShowChanges} />
       <Announcer view={view} />
       <div className="mx-auto flex w-full max-w-[46rem] shrink-0 flex-col gap-2.5 px-3 pb-2.5 sm:px-6">
-        {first && <PermissionCard key={first.id} request={first} more={asked.length - 1} />}
+        {first && <PermissionCard key={first.id} request={first} more={asked.length - 1} root={view.facts.session.worktree_path} />}
         <Refusals view={view} />
         <Composer key={id} id={id} view={view} />
       </div>
@@ -106,9 +120,14 @@ function Head({ session, view, pending, isShowing, onMenu, onChanges }: HeadProp
       <h1 className="truncate font-semibold tracking-tight">{session?.name ?? "Session"}</h1>
       {session && (
         <>
-          <IconButton label="Rename session" className="size-6" onClick={() => setDialog("rename")}>
-            <Pencil aria-hidden className="size-3.5" />
-          </IconButton>
+          <span className="flex shrink-0 items-center">
+            <IconButton label="Rename session" className="size-6 text-faint" onClick={() => setDialog("rename")}>
+              <Pencil aria-hidden className="size-3.5" />
+            </IconButton>
+            <IconButton label="Close session" className="size-6 text-faint" onClick={() => setDialog("close")}>
+              <Trash2 aria-hidden className="size-3.5" />
+            </IconButton>
+          </span>
           {session.branch && (
             <span title={session.worktree_path ?? undefined} className="hidden min-w-0 items-center gap-1 font-mono text-2xs text-faint md:flex">
               <GitBranch aria-hidden className="size-3 shrink-0" />
@@ -128,11 +147,6 @@ function Head({ session, view, pending, isShowing, onMenu, onChanges }: HeadProp
           ))}
       </span>
       <span className="ml-auto flex items-center gap-1 lg:ml-1">
-        {session && (
-          <IconButton label="Close session" onClick={() => setDialog("close")}>
-            <Trash2 aria-hidden className="size-4" />
-          </IconButton>
-        )}
         <Button look={isShowing ? "quiet" : "plain"} aria-expanded={isShowing} onClick={onChanges} aria-label={`Changes, ${pending} waiting`}>
           <FileDiff aria-hidden className="size-4" />
           <span className="hidden sm:inline">Changes</span>

@@ -20,7 +20,7 @@ import { Spinner } from "./controls.tsx";
 import type { ToolItem } from "./fold.ts";
 import { unifiedDiff } from "./lines.ts";
 import type { ContentBlock, TerminalOutput, ToolCall } from "./protocol.ts";
-import { TOOL_STATUS, plainOutput, readable } from "./words.ts";
+import { TOOL_STATUS, plainOutput, readable, shownPath } from "./words.ts";
 
 const DiffText = lazy(() => import("./diff.tsx"));
 
@@ -38,15 +38,16 @@ const ICONS: Record<ToolCall["kind"], LucideIcon> = {
 
 const SHOWN = 20_000;
 
-/** One tool call: a line while all is well, everything it said when opened. */
-export const ToolCard = memo(function ToolCard({ item }: { item: ToolItem }) {
+/** One tool call: a line while all is well, everything it said when opened. `root` is the worktree. */
+export const ToolCard = memo(function ToolCard({ item, root }: { item: ToolItem; root: string | null }) {
   const { call, isAbandoned } = item;
   const [isOpen, setOpen] = useState<boolean | null>(null);
   const isShown = isOpen ?? (call.status === "failed" || (call.status === "running" && call.terminals.length > 0));
   const Icon = ICONS[call.kind] ?? Wrench;
   const place = call.locations[0];
+  const path = place && shownPath(place.path, root);
   return (
-    <section aria-label={`Tool: ${call.title}`} className="overflow-hidden rounded-md border border-line bg-surface">
+    <section aria-label={`Tool: ${call.title}`} className="border-line not-first:border-t">
       <button
         type="button"
         aria-expanded={isShown}
@@ -55,9 +56,9 @@ export const ToolCard = memo(function ToolCard({ item }: { item: ToolItem }) {
       >
         <Icon aria-hidden className="size-3.5 shrink-0 text-faint" />
         <span className="min-w-0 truncate font-mono text-xs">{call.title || call.name || call.kind}</span>
-        {place && !call.title.includes(place.path) && (
+        {place && path && !call.title.includes(path) && (
           <span className="min-w-0 truncate font-mono text-2xs text-faint">
-            {place.path}
+            {path}
             {place.line ? `:${place.line}` : ""}
           </span>
         )}
@@ -66,7 +67,7 @@ export const ToolCard = memo(function ToolCard({ item }: { item: ToolItem }) {
           <ChevronRight aria-hidden className={`size-3.5 text-faint transition-transform ${isShown ? "rotate-90" : ""}`} />
         </span>
       </button>
-      {isShown && <ToolBody call={call} />}
+      {isShown && <ToolBody call={call} root={root} />}
     </section>
   );
 });
@@ -90,14 +91,22 @@ function Status({ call, isAbandoned }: { call: ToolCall; isAbandoned: boolean })
   );
 }
 
+/** Whether opening the card would show anything. */
+export function hasBody(call: ToolCall): boolean {
+  return (
+    call.diffs.length + call.terminals.length + call.content.length > 0 || isTold(call.input) || isTold(call.output)
+  );
+}
+
 /** Everything a call holds; also shown where a permission is asked for it. */
-export function ToolBody({ call }: { call: ToolCall }) {
+export function ToolBody({ call, root }: { call: ToolCall; root: string | null }) {
   const parts: ReactNode[] = [];
   call.diffs.forEach((diff, at) => {
-    const text = unifiedDiff(diff.path, diff.old_text, diff.new_text);
+    const path = shownPath(diff.path, root);
+    const text = unifiedDiff(path, diff.old_text, diff.new_text);
     parts.push(
       <div key={`diff ${at}`} className="overflow-hidden">
-        <p className="px-2.5 pt-1.5 font-mono text-2xs text-faint">{diff.path}</p>
+        <p className="px-2.5 pt-1.5 font-mono text-2xs text-faint">{path}</p>
         <div className="max-h-96 overflow-auto">
           <Suspense fallback={<Wait />}>
             <DiffText text={text || "(no difference)"} />
@@ -108,7 +117,8 @@ export function ToolBody({ call }: { call: ToolCall }) {
   });
   for (const terminal of call.terminals) parts.push(<Output key={terminal.terminal_id} terminal={terminal} />);
   call.content.forEach((block, at) => parts.push(<Block key={`content ${at}`} block={block} />));
-  if (isTold(call.input)) parts.push(<Text key="input" label="Input" text={readable(call.input)} />);
+  // The differences say what an edit was given, and better.
+  if (isTold(call.input) && call.diffs.length === 0) parts.push(<Text key="input" label="Input" text={readable(call.input)} />);
   if (isTold(call.output) && !isRepeated(call)) {
     parts.push(<Text key="output" label="Output" text={readable(call.output)} />);
   }

@@ -15,7 +15,7 @@ import {
 import { memo, useDeferredValue, type ReactNode } from "react";
 
 import { Button, IconButton, Spinner, Trouble } from "./controls.tsx";
-import type { ChangesItem, Item, NoticeItem, PlanItem, PromptItem, TextItem, TurnItem, UnknownItem, View } from "./fold.ts";
+import type { ChangesItem, Item, NoticeItem, PlanItem, PromptItem, TextItem, ToolItem, TurnItem, UnknownItem, View } from "./fold.ts";
 import { Markdown } from "./markdown.tsx";
 import { PermissionLine } from "./permission.tsx";
 import type { Task } from "./protocol.ts";
@@ -33,6 +33,7 @@ export function Transcript({ id, view, onShowChanges }: { id: string; view: View
   const tasks = Object.values(view.facts.tasks);
   const queued = tasks.filter((task) => task.state === "pending" || task.state === "blocked");
   const running = tasks.find((task) => task.state === "running");
+  const root = view.facts.session.worktree_path;
   const stick = useStickToBottom(items[0]?.key, [items, queued.length, outbox.length]);
   return (
     <div className="relative min-h-0 flex-1">
@@ -61,9 +62,23 @@ export function Transcript({ id, view, onShowChanges }: { id: string; view: View
             </div>
           )}
           {items.length === 0 && !running && queued.length === 0 && outbox.length === 0 && <Blank />}
-          {items.map((item) => (
-            <ItemView key={item.key} item={item} isLast={item === items.at(-1)} onShowChanges={onShowChanges} view={view} />
-          ))}
+          {grouped(items).map((group) =>
+            group.kind === "tools" ? (
+              <div key={group.key} className="overflow-hidden rounded-md border border-line bg-surface">
+                {group.items.map((item) => (
+                  <ToolCard key={item.key} item={item} root={root} />
+                ))}
+              </div>
+            ) : (
+              <ItemView
+                key={group.item.key}
+                item={group.item}
+                isLast={group.item === items.at(-1)}
+                onShowChanges={onShowChanges}
+                view={view}
+              />
+            ),
+          )}
           {running && <Working view={view} task={running} />}
           {queued.map((task) => (
             <Queued key={task.id} task={task} />
@@ -105,8 +120,24 @@ function Blank() {
   );
 }
 
+type Single = Exclude<Item, ToolItem>;
+type Group = { kind: "tools"; key: string; items: ToolItem[] } | { kind: "one"; item: Single };
+
+/** Calls that follow each other share a frame. An open question stands in its own card, not between them. */
+function grouped(items: readonly Item[]): Group[] {
+  const groups: Group[] = [];
+  for (const item of items) {
+    const last = groups.at(-1);
+    if (item.kind === "permission" && item.request.status === "pending") continue;
+    if (item.kind !== "tool") groups.push({ kind: "one", item });
+    else if (last?.kind === "tools") last.items.push(item);
+    else groups.push({ kind: "tools", key: item.key, items: [item] });
+  }
+  return groups;
+}
+
 interface Shown {
-  item: Item;
+  item: Single;
   view: View;
   isLast: boolean;
   onShowChanges: () => void;
@@ -121,8 +152,6 @@ const ItemView = memo(
         return <Answer item={item} />;
       case "reasoning":
         return <Reasoning item={item} isOpen={isLast} />;
-      case "tool":
-        return <ToolCard item={item} />;
       case "plan":
         return <Plan item={item} />;
       case "permission":
@@ -177,7 +206,7 @@ function Reasoning({ item, isOpen }: { item: TextItem; isOpen: boolean }) {
     <details className="group/thought text-soft" open={isOpen}>
       <summary className="flex w-fit list-none items-center gap-2 rounded-md text-xs text-faint hover:text-ink [&::-webkit-details-marker]:hidden">
         <Brain aria-hidden className="size-3.5" />
-        Thought for {durationOf(item.at, item.until)}
+        {Date.parse(item.until) - Date.parse(item.at) < 1000 ? "Thought" : `Thought for ${durationOf(item.at, item.until)}`}
         <ChevronRight aria-hidden className="size-3.5 transition-transform group-open/thought:rotate-90" />
       </summary>
       <div className="mt-1.5 ml-1.5 border-l border-line pl-4 text-sm [&_.prose]:text-sm [&_.prose]:leading-[1.55]">

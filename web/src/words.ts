@@ -88,6 +88,11 @@ export function plainOutput(output: string): string {
     .join("\n");
 }
 
+/** A path below the worktree without the worktree, as a person would say it. */
+export function shownPath(path: string, root: string | null): string {
+  return root && path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path;
+}
+
 export function splitPath(path: string): { folder: string; name: string } {
   const cut = path.lastIndexOf("/") + 1;
   return { folder: path.slice(0, cut), name: path.slice(cut) };
