@@ -23,6 +23,7 @@ from coder.backends.base import (
 from coder.model.events import AgentEvent, Reasoning, Text, ToolCallStarted, ToolCallUpdated
 from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionStatus
 from coder.model.providers import Provider
+from coder.model.tasks import Attachment
 from coder.model.tool_calls import ToolCall
 from coder.processes.supervisor import Supervisor, open_supervisor
 
@@ -104,6 +105,7 @@ class Stage:
         handle: AgentSessionHandle,
         text: str,
         *,
+        attachments: tuple[Attachment, ...] = (),
         ask: Ask | None = None,
         cancel: anyio.Event | None = None,
         emit: Emit | None = None,
@@ -117,7 +119,7 @@ class Stage:
             async with anyio.create_task_group() as group:
                 if meanwhile:
                     group.start_soon(meanwhile)
-                result = await backend.prompt(handle, PromptInput(text), context)
+                result = await backend.prompt(handle, PromptInput(text, attachments), context)
         assert result is not None
         return result
 

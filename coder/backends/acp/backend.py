@@ -121,8 +121,11 @@ class AcpBackend:
             try:
                 handle = await self._open(options)
                 is_open = True
-            except AgentError as error:
-                raise self._with_login(error) from error
+            except AgentProtocolError as error:
+                if not needs_login(error):
+                    raise
+                words = f"{self._provider.label} wants a login first: {error}"
+                raise AuthRequired(words, auth_methods=self.introduction.auth) from error
             finally:
                 if not is_open:
                     with anyio.CancelScope(shield=True):
@@ -400,11 +403,6 @@ class AcpBackend:
 
     async def _request(self, method: str, params: Fields, timeout: float, on_answer: OnAnswer | None = None) -> Json:
         return await self._peer().request(method, params, timeout=timeout, on_answer=on_answer)
-
-    def _with_login(self, error: AgentError) -> AgentError:
-        if not needs_login(error):
-            return error
-        return AuthRequired(f"{self._provider.label} wants a login first: {error}", auth_methods=self.introduction.auth)
 
     def _ids(self) -> dict[str, str | None]:
         session = self._handle.session_id if self._handle else None
