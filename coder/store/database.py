@@ -26,7 +26,6 @@ SCHEMA_LOCK = HOST_LOCK + 1
 
 AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.LockNotAvailableError,
@@ -74,7 +73,7 @@ class Store:
         """
         connection = await self._acquire()
         try:
-            with _translated():
+            with _translated(connection):
                 yield connection
         finally:
             with anyio.CancelScope(shield=True):
@@ -87,18 +86,8 @@ class Store:
         Raises:
             Unavailable: as for `connection`; then it is not known to be committed.
         """
-        async with self.connection() as connection:
-            transaction = connection.transaction()
-            with anyio.CancelScope(shield=True):
-                await transaction.start()
-            try:
-                yield connection
-            except BaseException:
-                with anyio.CancelScope(shield=True):
-                    await _roll_back(connection, transaction)
-                raise
-            with anyio.CancelScope(shield=True):
-                await transaction.commit()
+        async with self.connection() as connection, _inside(connection, connection.transaction()):
+            yield connection
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[Connection]:
@@ -107,8 +96,9 @@ class Store:
         Raises:
             Unavailable: as for `connection`.
         """
-        async with self.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-            yield connection
+        async with self.connection() as connection:
+            async with _inside(connection, connection.transaction(isolation="repeatable_read", readonly=True)):
+                yield connection
 
     async def is_up(self) -> bool:
         """Whether the database answers within two seconds."""
@@ -262,13 +252,36 @@ async def _probe(connection: Connection) -> None:
     await connection.execute(sql("probe"))
 
 
+@asynccontextmanager
+async def _inside(connection: Connection, transaction: Transaction) -> AsyncGenerator[None]:
+    """Begin, then commit or roll back; a cancellation waits for each of them, bounded by the command timeout."""
+    with anyio.CancelScope(shield=True):
+        await transaction.start()
+    try:
+        yield
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await _roll_back(connection, transaction)
+        raise
+    with anyio.CancelScope(shield=True):
+        await transaction.commit()
+
+
 async def _roll_back(connection: Connection, transaction: Transaction) -> None:
-    if connection.is_closed():
-        return
     try:
         await transaction.rollback()
-    except DRIVER_ERRORS:
-        connection.terminate()
+    except DRIVER_ERRORS as error:
+        log.debug("a transaction was not rolled back: %s", error)
+        if not _is_gone(connection):
+            connection.terminate()
+
+
+def _is_gone(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The pool has taken a broken connection back already.
+        return True
 
 
 async def _close_pool(pool: Pool) -> None:
@@ -280,10 +293,15 @@ async def _close_pool(pool: Pool) -> None:
 
 
 @contextmanager
-def _translated() -> Generator[None]:
+def _translated(connection: Connection) -> Generator[None]:
     try:
         yield
     except AWAY as error:
+        raise Unavailable(f"the database is away: {error}") from error
+    except asyncpg.InterfaceError as error:
+        # Either the connection is gone, or it was used wrongly.
+        if not _is_gone(connection):
+            raise
         raise Unavailable(f"the database is away: {error}") from error
     except (OSError, TimeoutError) as error:
         if not _is_from_driver(error):

@@ -108,6 +108,9 @@ async def test_errors_of_the_caller_pass_through_untouched(database_url: str) ->
         with pytest.raises(FileNotFoundError):
             async with store.connection():
                 raise FileNotFoundError("of the caller")
+        with pytest.raises(asyncpg.InterfaceError):
+            async with store.connection() as c:
+                await c.fetch("SELECT $1::int")
         with pytest.raises(TimeoutError):
             async with store.transaction():
                 raise TimeoutError("of the caller")
