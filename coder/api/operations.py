@@ -135,8 +135,13 @@ def raw(
     media_types: tuple[str, ...] = (),
     is_open: bool = False,
 ) -> Operation:
-    """A route that reads its request and makes its response itself."""
-    return Operation(method, path, endpoint, summary, tag, body, query, answer, status, media_types, is_open, False)
+    """A route that reads its request and makes its response itself. Its query is checked before it is asked."""
+
+    async def checked(request: Request) -> Response:
+        parse_query(query, request.scope["query_string"])
+        return await endpoint(request)
+
+    return Operation(method, path, checked, summary, tag, body, query, answer, status, media_types, is_open, False)
 
 
 JSON_TYPE = "application/json"

@@ -259,8 +259,8 @@ async def test_every_answer_carries_the_guarding_headers(tmp_path: Path, databas
 
 @pytest.mark.scenario("access: Further names and origins are listed")
 async def test_listed_hosts_and_origins_are_let_in_exactly_as_listed(tmp_path: Path, database_url: str):
-    settings = {"allowed_hosts": ("coder.example",), "allowed_origins": ("https://coder.example",)}
-    async with open_live_host(tmp_path, database_url, **settings) as live:
+    hosts, origins = ("coder.example",), ("https://coder.example",)
+    async with open_live_host(tmp_path, database_url, allowed_hosts=hosts, allowed_origins=origins) as live:
         token = good_headers(live)[1]
 
         async def status(host: str, origin: str) -> int:

@@ -32,7 +32,7 @@ class Reply:
 async def send_raw(url: str, method: str, path: str, headers: Headers, body: bytes = b"") -> Reply:
     """One request with exactly these headers; `Content-Length` is added for a body."""
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "Connection: close"]
-    if body:
+    if body and not any(name in ("Content-Length", "Transfer-Encoding") for name, _ in headers):
         lines.append(f"Content-Length: {len(body)}")
     address = urlsplit(url)
     with anyio.fail_after(10):
