@@ -43,10 +43,8 @@ class _WorkerConfig(Protocol):
     workerinput: dict[str, str]
 
 
-class TestServer:
+class RunServer:
     """The run's server, started by the first `url` and stopped by `close`."""
-
-    __test__ = False
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -89,13 +87,13 @@ class TestServer:
                     visitor.send(f"error: {error}")
 
 
-_server = pytest.StashKey[TestServer]()
+_server = pytest.StashKey[RunServer]()
 _door = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        config.stash[_server] = TestServer()
+        config.stash[_server] = RunServer()
 
 
 @pytest.hookimpl(optionalhook=True)

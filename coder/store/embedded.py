@@ -11,7 +11,6 @@ import logging
 import os
 import pwd
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from anyio.abc import Process
 from coder.errors import HostConfigError
 from coder.store import guard
 from coder.store.binaries import Account, Binaries, find_binaries, known_versions, make_reachable
+from coder.store.leftovers import end_leftovers, read_pid_file
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +258,7 @@ def _make_socket_folder(folder: Path, account: Account | None) -> Path:
 
 
 async def _start(server: Server) -> Process:
-    await _end_leftovers(server)
+    await end_leftovers(server.data, server.sockets)
     with ExitStack() as stack:
         data, data_fds = _hand_over(stack, server.data, server.account)
         sockets, socket_fds = _hand_over(stack, server.sockets, server.account)
@@ -298,7 +298,7 @@ async def _start(server: Server) -> Process:
 async def _wait_until_ready(server: Server, process: Process) -> None:
     with anyio.move_on_after(READY_TIMEOUT):
         while process.returncode is None:
-            lines = await to_thread.run_sync(_read_pid_file, server.data)
+            lines = await to_thread.run_sync(read_pid_file, server.data)
             if len(lines) > 7 and lines[7].strip() == "ready":
                 return
             await anyio.sleep(0.01)
@@ -336,77 +336,4 @@ async def _stop(server: Server, process: Process) -> None:
     with anyio.move_on_after(STOP_TIMEOUT):
         await process.wait()
     await process.aclose()
-    await _end_leftovers(server)
-
-
-# What a dead host left behind
-
-
-async def _end_leftovers(server: Server) -> None:
-    """End every server process of this data folder and remove the marks that would keep a new one from starting.
-
-    The pid file alone proves nothing, its number may belong to a foreign process by now: only a process that works
-    inside the folder is taken for ours.
-    """
-    for number, seconds in ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
-        pids = await to_thread.run_sync(server_pids, server.data)
-        if not pids:
-            break
-        postmaster = _postmaster(server.data)
-        # A backend takes SIGINT for the cancel of its query.
-        for pid in [postmaster] if number is signal.SIGINT and postmaster in pids else pids:
-            _signal(pid, number)
-        with anyio.move_on_after(seconds):
-            await _wait_until_gone(server.data)
-    else:
-        if pids := await to_thread.run_sync(server_pids, server.data):
-            raise HostConfigError(f"PostgreSQL processes {sorted(pids)} still use {server.data} and do not end")
-    (server.data / "postmaster.pid").unlink(missing_ok=True)
-    for path in server.sockets.glob(".s.PGSQL.*"):
-        path.unlink(missing_ok=True)
-
-
-async def _wait_until_gone(data: Path) -> None:
-    # They are not our children: there is nothing to wait on but their disappearance.
-    while await to_thread.run_sync(server_pids, data):  # noqa: ASYNC110
-        await anyio.sleep(0.02)
-
-
-def server_pids(data: Path) -> frozenset[int]:
-    """The processes of a PostgreSQL server that work inside a data folder."""
-    if not Path("/proc/self/cwd").exists():
-        return _server_pids_by_ps(data)
-    wanted = data.stat()
-    return frozenset(int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _works_in(entry, wanted))
-
-
-def _works_in(entry: Path, folder: os.stat_result) -> bool:
-    try:
-        return (entry / "comm").read_text().strip() == "postgres" and os.path.samestat((entry / "cwd").stat(), folder)
-    except OSError:
-        return False
-
-
-def _server_pids_by_ps(data: Path) -> frozenset[int]:
-    done = subprocess.run(["/bin/ps", "-axo", "pid=,command="], capture_output=True, text=True)
-    lines = [line.strip().partition(" ") for line in done.stdout.splitlines()]
-    return frozenset(int(pid) for pid, _, command in lines if "postgres" in command and f"-D {data}" in command)
-
-
-def _read_pid_file(data: Path) -> list[str]:
-    try:
-        return (data / "postmaster.pid").read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def _postmaster(data: Path) -> int | None:
-    lines = _read_pid_file(data)
-    return int(lines[0]) if lines and lines[0].strip().isdigit() else None
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        log.debug("process %d is gone already", pid)
+    await end_leftovers(server.data, server.sockets)

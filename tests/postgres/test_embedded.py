@@ -21,7 +21,8 @@ from anyio.streams.text import TextReceiveStream
 from coder.errors import HostConfigError
 from coder.store.binaries import Account, Binaries, find_binaries, is_reachable, make_reachable
 from coder.store.database import open_store
-from coder.store.embedded import embedded_status, open_embedded, server_pids
+from coder.store.embedded import embedded_status, open_embedded
+from coder.store.leftovers import server_pids
 from tests.postgres.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
