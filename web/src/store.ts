@@ -64,7 +64,7 @@ const { getState: pane, setState: set } = usePane;
 /** How many sessions are followed at once; the host allows 64. */
 const FOLLOWED = 40;
 const OLDER = 300;
-const LISTS_EVERY = 5_000;
+const LISTS_EVERY = 2_000;
 const PROVIDERS_EVERY = 1_500;
 
 const wanted = new Set<string>();

@@ -1,0 +1,266 @@
+"""The pane in a real Chromium, on a real host with the scripted agent."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, WebSocketRoute, expect
+
+from coder.testing.harness import open_live_host
+from coder.testing.repositories import make_repository
+from tests.browser.pane import open_browser, open_pane
+
+HOSTILE = (
+    "say <script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">\\n\\n"
+    "[run](javascript:document.title='owned') [away](https://elsewhere.example/page) "
+    "![pixel](https://elsewhere.example/pixel.png)\\n\\nThe end of it"
+)
+
+
+async def open_session(page: Page, repository: Path, name: str = "First session") -> None:
+    """Register the repository in a fresh pane and open a session in it."""
+    await page.get_by_label("Repository path").fill(str(repository))
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_role("button", name="Open session").click()
+    await expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+    await page.get_by_label("Agent", exact=True).select_option("demo")
+
+
+async def send(page: Page, text: str) -> None:
+    box = page.get_by_role("textbox", name="Prompt")
+    await box.fill(text)
+    await box.press("Enter")
+    await expect(box).to_have_value("")
+
+
+@pytest.mark.scenario("pane: The main job is done in the browser")
+@pytest.mark.scenario("pane: The login link leaves no token behind")
+async def test_a_change_is_asked_for_watched_allowed_and_applied(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            assert live.token not in page.url
+            assert live.token not in str(await page.evaluate("document.cookie"))
+            await open_session(page, repository)
+            await send(
+                page,
+                "think A short note; say Working on it. ; stream 5 20; ask Write note.txt; write note.txt hello\\n",
+            )
+            log = page.get_by_role("log", name="Transcript")
+            await expect(log).to_contain_text("Working on it.")
+            question = page.get_by_role("region", name="Permission request")
+            await expect(question).to_contain_text("Write note.txt")
+            await expect(page.get_by_role("link", name="First session")).to_contain_text("Needs you")
+            await question.get_by_role("button", name="Allow", exact=True).click()
+            changes = page.get_by_role("complementary", name="Changes")
+            await changes.get_by_role("button", name="Added note.txt").click()
+            await expect(changes.get_by_role("listitem", name="note.txt").get_by_role("table")).to_contain_text("hello")
+            assert not (repository / "note.txt").exists()
+            await changes.get_by_role("button", name="Apply note.txt").click()
+            await expect(changes).to_contain_text("Nothing is waiting for a decision.")
+            assert (repository / "note.txt").read_text() == "hello\n"
+            await expect(page.get_by_role("link", name="First session").get_by_role("img", name="Idle")).to_be_visible()
+
+
+@pytest.mark.scenario("pane: A dropped link is resumed without gap or double")
+async def test_a_stream_is_whole_after_the_socket_dropped(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    sockets: list[WebSocketRoute] = []
+
+    async def pass_on(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live, before=lambda page: page.route_web_socket("**/api/ws", pass_on)) as page:
+            await open_session(page, repository)
+            await send(page, "stream 60 30; say the end")
+            log = page.get_by_role("log", name="Transcript")
+            await expect(log).to_contain_text("chunk 3 ")
+            await sockets[-1].close(code=1012, reason="dropped")
+            await expect(page.get_by_role("alert")).to_contain_text("The host is restarting")
+            article = page.get_by_role("article", name="demo says")
+            await expect(article).to_contain_text("the end")
+            chunks = " ".join(f"chunk {number}" for number in range(60))
+            assert (await article.inner_text()).split() == [*chunks.split(), "the", "end"]
+            assert len(sockets) >= 2
+            await expect(page.get_by_role("status", name="Connection")).to_contain_text("Connected")
+
+
+@pytest.mark.scenario("pane: A prompt sent while the link is down arrives once")
+async def test_a_prompt_sent_without_a_link_is_carried_out_once(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    sockets: list[WebSocketRoute] = []
+    is_down = False
+
+    async def pass_on(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        if is_down:
+            await socket.close(code=1012)
+        else:
+            socket.connect_to_server()
+
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live, before=lambda page: page.route_web_socket("**/api/ws", pass_on)) as page:
+            await open_session(page, repository)
+            is_down = True
+            await sockets[-1].close(code=1012)
+            await expect(page.get_by_role("alert")).to_contain_text("nothing you sent is lost")
+            await send(page, "counter")
+            await expect(page.get_by_role("log")).to_contain_text("Sending…")
+            is_down = False
+            await page.get_by_role("button", name="Try now").click()
+            await expect(page.get_by_role("article", name="demo says")).to_contain_text("Prompt 1 of this conversation")
+            await expect(page.get_by_role("group", name="Turn ended: Done")).to_have_count(1)
+            await expect(page.get_by_role("article", name="Your prompt")).to_have_count(1)
+
+
+@pytest.mark.scenario("pane: Two panes show the same")
+@pytest.mark.scenario("pane: A reload in the middle of a turn loses nothing")
+async def test_a_second_pane_and_a_reloaded_one_show_the_same(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as first, open_pane(browser, live) as second:
+            await open_session(first, repository, "Shared")
+            await second.get_by_role("link", name="Shared").click()
+            plan = "plan Look around, Write it down"
+            await send(first, f"{plan}; tool read README.md; stream 40 25; ask Write a.txt; write a.txt a\\n; say done")
+            await expect(first.get_by_role("log")).to_contain_text("chunk 5 ")
+            await first.reload()
+            question = second.get_by_role("region", name="Permission request")
+            await question.wait_for()
+            await expect(first.get_by_role("region", name="Permission request")).to_be_visible()
+            await second.get_by_role("log").focus()
+            await second.keyboard.press("1")
+            for page in (first, second):
+                await expect(page.get_by_role("group", name="Turn ended: Done")).to_be_visible()
+                await expect(page.get_by_role("region", name="Permission request")).to_have_count(0)
+                await expect(page.get_by_role("button", name="Apply a.txt")).to_be_visible()
+            shown = [await page.get_by_role("log").inner_text() for page in (first, second)]
+            assert shown[0] == shown[1]
+            assert "chunk 39" in shown[0]
+            await second.get_by_role("button", name="Apply all").click()
+            await expect(first.get_by_role("complementary", name="Changes")).to_contain_text("Nothing is waiting")
+
+
+@pytest.mark.scenario("pane: Text of an agent cannot run, load or lead astray")
+async def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            await open_session(page, repository)
+            await send(page, HOSTILE)
+            answer = page.get_by_role("article", name="demo says")
+            await expect(answer).to_contain_text("The end of it")
+            assert await answer.locator("script, img, iframe, [onerror]").count() == 0
+            assert await answer.get_by_role("link", name="run").count() == 0
+            away = answer.get_by_role("link", name="away")
+            assert await away.get_attribute("rel") == "noreferrer noopener"
+            assert "owned" not in await page.title()
+            assert not [url for url in asked if "elsewhere" in url]
+
+
+@pytest.mark.scenario("pane: A turn can be stopped, a queued prompt withdrawn")
+@pytest.mark.scenario("pane: A failed turn says why and can be tried again")
+async def test_turns_are_stopped_withdrawn_and_retried(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            await send(page, "say one; hang")
+            await expect(page.get_by_role("article", name="demo says")).to_contain_text("one")
+            await send(page, "say never")
+            queued = page.get_by_role("region", name="Queued prompt")
+            await expect(queued).to_contain_text("say never")
+            await queued.get_by_role("button", name="Cancel queued prompt").click()
+            await expect(queued).to_have_count(0)
+            await page.keyboard.press("Escape")
+            await expect(page.get_by_role("group", name="Turn ended: Stopped").first).to_be_visible()
+            await send(page, "fail out of cheese")
+            failed = page.get_by_role("group", name="Turn ended: Failed")
+            await expect(failed).to_contain_text("out of cheese")
+            await expect(
+                page.get_by_role("link", name="First session").get_by_role("img", name="Failed")
+            ).to_be_visible()
+            await failed.get_by_role("button", name="Retry").click()
+            await expect(failed).to_have_count(2)
+
+
+@pytest.mark.scenario("pane: A conflict is said and nothing is written")
+@pytest.mark.scenario("pane: A rejected file goes back, an applied one can be reverted")
+async def test_changes_are_refused_rejected_and_reverted(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample", {"a.txt": "a\n", "b.txt": "b\n"})
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            await send(page, "write a.txt changed\\n; write b.txt changed\\n; write c.txt new\\n")
+            changes = page.get_by_role("complementary", name="Changes")
+            await changes.get_by_role("button", name="Reject c.txt").click()
+            await changes.get_by_role("button", name="Reject", exact=True).click()
+            await expect(changes.get_by_role("button", name="Apply c.txt")).to_have_count(0)
+            (repository / "a.txt").write_text("mine\n")
+            await changes.get_by_role("button", name="Apply a.txt").click()
+            await expect(changes.get_by_role("alert")).to_contain_text("a.txt")
+            assert (repository / "a.txt").read_text() == "mine\n"
+            await changes.get_by_role("button", name="Apply b.txt").click()
+            await changes.locator("summary", has_text="Applied").click()
+            assert (repository / "b.txt").read_text() == "changed\n"
+            await changes.get_by_role("button", name="Revert b.txt").click()
+            await expect(changes.get_by_role("button", name="Apply b.txt")).to_be_visible()
+            assert (repository / "b.txt").read_text() == "b\n"
+
+
+@pytest.mark.scenario("pane: Only agents that can work are offered")
+async def test_a_switched_off_agent_is_not_offered(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            options = page.get_by_label("Agent", exact=True).locator("option")
+            await expect(options.filter(has_text="Demo")).to_have_count(1)
+            await page.get_by_role("link", name="Agents").click()
+            switch = page.get_by_role("switch", name="Use Demo")
+            await expect(switch).to_be_checked()
+            await switch.click()
+            await expect(switch).not_to_be_checked()
+            await page.get_by_role("link", name="First session").click()
+            await expect(page.get_by_role("form", name="Prompt")).to_be_visible()
+            await expect(options.filter(has_text="Demo")).to_have_count(0)
+
+
+@pytest.mark.scenario("pane: Without a login there is a form")
+async def test_a_stranger_sees_a_login_form(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        page = await browser.new_page()
+        await page.goto(live.url)
+        token = page.get_by_label("Login link or token")
+        await token.fill("not the token of this host")
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("alert")).to_contain_text("not the one of this host")
+        await token.fill(f"{live.url}/#token={live.token}")
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("heading", name="Start with a repository")).to_be_visible()
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.get_by_role("heading", name="Log in to coder")).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_role("heading", name="Log in to coder")).to_be_visible()
+
+
+@pytest.mark.scenario("pane: Older records are loaded on demand")
+async def test_a_long_session_shows_its_beginning_on_demand(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            await send(page, "say The very first words. ; stream 400; say The last words.")
+            log = page.get_by_role("log", name="Transcript")
+            await expect(page.get_by_role("group", name="Turn ended: Done")).to_be_visible()
+            whole = await log.inner_text()
+            await page.reload()
+            await expect(log).to_contain_text("The last words.")
+            await expect(log).not_to_contain_text("The very first words.")
+            await page.get_by_role("button", name="Show earlier").click()
+            await log.evaluate("log => { log.scrollTop = 0 }")
+            await expect(log).to_contain_text("The very first words.")
+            assert await log.inner_text() == whole
