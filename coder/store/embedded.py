@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -98,18 +98,21 @@ async def open_embedded(
     """
     with _locked(folder) as locked:
         server = await to_thread.run_sync(_prepare, locked, dict(options or {}), interpreter)
-        running = await _start(server)
-        failure: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_supervise, server, running)
-            try:
-                yield server.url
-            except Exception as error:
-                # Kept until the group is left, which would wrap it.
-                failure = error
-            tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        try:
+            running = await _start(server)
+            failure: Exception | None = None
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_supervise, server, running)
+                try:
+                    yield server.url
+                except Exception as error:
+                    # Kept until the group is left, which would wrap it.
+                    failure = error
+                tasks.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
+        finally:
+            _remove_short_folder(server, locked)
 
 
 # The folder
@@ -252,6 +255,13 @@ def _make_socket_folder(folder: Path, account: Account | None) -> Path:
     if account:
         os.chown(sockets, account.uid, account.gid)
     return sockets
+
+
+def _remove_short_folder(server: Server, folder: Path) -> None:
+    """Leave nothing in the folder for temporary files where sockets had to live there."""
+    if server.sockets.parent != folder:
+        with suppress(OSError):
+            server.sockets.rmdir()
 
 
 # The server's life

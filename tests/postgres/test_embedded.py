@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import asyncpg
@@ -235,6 +236,9 @@ async def test_a_path_that_is_long_or_odd_works(folder: Path, name: str) -> None
     odd = folder.rename(folder.with_name(name))
     async with open_embedded(odd, options=QUICK) as url:
         await (await asyncpg.connect(url)).close()
+        sockets = Path(parse_qs(urlsplit(url).query)["host"][0])
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+    assert not sockets.exists()
 
 
 @pytest.mark.scenario("store: Data of another major version is left alone")
