@@ -1,0 +1,32 @@
+"""`python -m bench NAME [--json]`: run one benchmark, or `all`, and print a row per figure."""
+
+import argparse
+from pathlib import Path
+
+import anyio
+
+from bench import dispatch, relay, warm
+from bench.native_programs import compile_programs
+from bench.rows import Row, as_json, as_table
+
+BENCHES = {"relay": relay.measure, "warm": warm.measure, "dispatch": dispatch.measure}
+WORK = Path(__file__).resolve().parents[1] / ".cache" / "bench"
+
+
+async def measure(names: list[str]) -> list[Row]:
+    programs = compile_programs(WORK)
+    return [row for name in names for row in await BENCHES[name](programs, WORK)]
+
+
+def main() -> None:
+    """Print JSON lines with --json, else a table."""
+    options = argparse.ArgumentParser(prog="./dev bench", description="Benchmarks: ratios beside a reference.")
+    options.add_argument("name", choices=[*BENCHES, "all"])
+    options.add_argument("--json", action="store_true", help="one JSON object a line")
+    chosen = options.parse_args()
+    rows = anyio.run(measure, list(BENCHES) if chosen.name == "all" else [chosen.name])
+    print(as_json(rows) if chosen.json else as_table(rows))
+
+
+if __name__ == "__main__":
+    main()

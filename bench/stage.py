@@ -1,0 +1,46 @@
+"""A host as a process of its own with agents to prompt, and how its CPU is read."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from coder.client import Client
+from coder.model.sessions import Project, Session
+from coder.testing.host_process import HostProcess, open_host_process
+from coder.testing.repositories import make_repository
+
+AGENT = "native"
+"""The provider id of the native agent; `demo` is there as well."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    host: HostProcess
+    client: Client
+    project: Project
+
+    async def open_session(self, agent: str | None = None) -> Session:
+        """A new session; with an agent it is warm."""
+        session = await self.client.open_session(self.project.id)
+        if agent is not None:
+            await self.client.warm(session.id, agent)
+        return session
+
+
+@asynccontextmanager
+async def open_stage(folder: Path, native_agent: Path, *flags: str) -> AsyncGenerator[Stage]:
+    """A host with a registered repository, and nothing else running on it."""
+    home = folder / "home"
+    home.mkdir(parents=True)
+    entry = {"extends": "acp", "label": "Native", "command": [str(native_agent)], "version_args": []}
+    (home / "coder-providers.json").write_text(json.dumps({"providers": {AGENT: entry}}))
+    async with open_host_process(home, "--log-level", "warning", *flags) as host, host.client() as client:
+        project = await client.register_project(str(make_repository(folder / "repository")))
+        yield Stage(host, client, project)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Time that one process, not its children, has spent on a processor."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
