@@ -5,11 +5,11 @@ import hashlib
 import html
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import orjson
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -20,7 +20,7 @@ from coder.model.values import Json
 from coder.protocol import Problem, client_frame, server_frame
 
 _Schema = dict[str, Json]
-_Key = tuple[type[BaseModel], JsonSchemaMode]
+_Schemas = dict[tuple[str, JsonSchemaMode], _Schema]
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -30,13 +30,18 @@ _STYLE = (
 
 
 def describe(operations: Sequence[Operation]) -> _Schema:
-    """The OpenAPI 3.1 document of these routes."""
-    keys = _keys(operations)
-    schemas, definitions = models_json_schema(keys, ref_template="#/components/schemas/{model}")
+    """The OpenAPI 3.1 document of these routes. `x-frames` holds the frames of the WebSocket."""
+    named: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        *((model.__name__, mode, TypeAdapter(model)) for model, mode in _models(operations)),
+        ("client", "validation", client_frame),
+        ("server", "serialization", server_frame),
+    ]
+    found, definitions = TypeAdapter.json_schemas(named, ref_template="#/components/schemas/{model}")
+    schemas = cast(_Schemas, found)
     paths: dict[str, Json] = {}
     for operation in operations:
         path = cast(_Schema, paths.setdefault(operation.path, {}))
-        path[operation.method.lower()] = _operation(operation, cast(dict[_Key, _Schema], schemas))
+        path[operation.method.lower()] = _operation(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "coder", "version": __version__, "description": "A host for coding agents."},
@@ -46,14 +51,7 @@ def describe(operations: Sequence[Operation]) -> _Schema:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}],
-    }
-
-
-def describe_frames() -> _Schema:
-    """JSON Schemas of the frames that the WebSocket takes and sends."""
-    return {
-        "client": cast(Json, client_frame.json_schema()),
-        "server": cast(Json, server_frame.json_schema(mode="serialization")),
+        "x-frames": {"client": schemas["client", "validation"], "server": schemas["server", "serialization"]},
     }
 
 
@@ -62,7 +60,7 @@ def documentation_routes(operations: Sequence[Operation]) -> list[Operation]:
     described: list[Operation] = []
 
     async def openapi(request: Request) -> Response:
-        return Response(orjson.dumps({**describe(described), "x-frames": describe_frames()}), media_type=JSON_TYPE)
+        return Response(orjson.dumps(describe(described)), media_type=JSON_TYPE)
 
     async def docs(request: Request) -> Response:
         digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -104,17 +102,17 @@ def _entry(operation: Operation) -> str:
     )
 
 
-def _keys(operations: Sequence[Operation]) -> list[_Key]:
-    keys: dict[_Key, None] = {(Problem, "serialization"): None}
+def _models(operations: Sequence[Operation]) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
+    found: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
     for operation in operations:
-        keys[operation.query, "validation"] = None
-        keys[operation.body, "validation"] = None
+        if operation.body is not Nothing:
+            found[operation.body, "validation"] = None
         if operation.answer is not None:
-            keys[operation.answer, "serialization"] = None
-    return list(keys)
+            found[operation.answer, "serialization"] = None
+    return list(found)
 
 
-def _operation(operation: Operation, schemas: dict[_Key, _Schema]) -> _Schema:
+def _operation(operation: Operation, schemas: _Schemas) -> _Schema:
     described: _Schema = {
         "summary": operation.summary,
         "operationId": _id_of(operation),
@@ -123,21 +121,21 @@ def _operation(operation: Operation, schemas: dict[_Key, _Schema]) -> _Schema:
         "responses": _responses(operation, schemas),
     }
     if operation.body is not Nothing:
-        schema = schemas[operation.body, "validation"]
+        schema = schemas[operation.body.__name__, "validation"]
         described["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
     if operation.is_open:
         described["security"] = []
     return described
 
 
-def _responses(operation: Operation, schemas: dict[_Key, _Schema]) -> _Schema:
+def _responses(operation: Operation, schemas: _Schemas) -> _Schema:
     success: _Schema = {"description": operation.summary}
     content: _Schema = {media_type: {} for media_type in operation.media_types}
     if operation.answer is not None:
-        content[JSON_TYPE] = {"schema": schemas[operation.answer, "serialization"]}
+        content[JSON_TYPE] = {"schema": schemas[operation.answer.__name__, "serialization"]}
     if content and operation.status != 204:
         success["content"] = content
-    problem: _Schema = {"schema": schemas[Problem, "serialization"]}
+    problem: _Schema = {"schema": schemas[Problem.__name__, "serialization"]}
     return {
         str(operation.status): success,
         "default": {"description": "A problem (RFC 9457) with a stable code", "content": {PROBLEM_TYPE: problem}},

@@ -13,8 +13,10 @@ from websockets.typing import Subprotocol
 from coder.api.operations import Nothing, Operation
 from coder.api.routes import all_operations
 from coder.client import Client
+from coder.model.events import Record
+from coder.model.permissions import PermissionRequest, PermissionStatus
 from coder.model.sessions import Session
-from coder.protocol import ServerFrame, server_frame
+from coder.protocol import ServerFrame, SnapshotFrame, server_frame
 from coder.testing.harness import LiveHost
 from coder.testing.repositories import make_repository
 
@@ -95,3 +97,16 @@ async def next_frame(socket: ClientConnection) -> ServerFrame:
             frame = server_frame.validate_json(await socket.recv())
             if frame.type != "ping":
                 return frame
+
+
+async def open_request(client: Client, session_id: str) -> PermissionRequest:
+    """The request that the session's agent is waiting with."""
+    async with client.events(session_id) as items:
+        with anyio.fail_after(15):
+            async for item in items:
+                if isinstance(item, SnapshotFrame) and item.permissions:
+                    return item.permissions[0]
+                if isinstance(item, Record) and item.event.type == "permission_requested":
+                    found = await client.permissions(session_id, PermissionStatus.PENDING)
+                    return found[0]
+    raise AssertionError("nothing was asked")

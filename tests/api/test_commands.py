@@ -1,0 +1,173 @@
+"""Commands over HTTP: the main job, and that a repeated command is carried out once."""
+
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+
+from coder.client import Client
+from coder.errors import Conflict, IdempotencyMismatch, MergeConflict, UnsavedWork, WrongState
+from coder.model.changes import ChangeStatus
+from coder.protocol import Prompt
+from coder.testing.harness import LiveHost, open_live_host
+from coder.testing.repositories import make_repository
+from tests.api.wire import JSON, Reply, good_headers, open_test_session, send_raw
+
+
+@pytest.mark.scenario("api: The main job over HTTP")
+async def test_a_prompt_changes_a_file_that_is_applied_and_reverted(tmp_path: Path, database_url: str):
+    repository = tmp_path / "repo"
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        session = await open_test_session(client, repository)
+        task = await client.prompt(session.id, Prompt(agent="demo", input="write notes.md hello"))
+        assert (await client.wait_for_task(task.id)).state == "completed"
+        (change,) = (await client.changes(session.id, ChangeStatus.PENDING)).items
+        detail = await client.change(change.id)
+        assert (change.file_path, change.agent, "+hello" in detail.diff) == ("notes.md", "demo", True)
+        with pytest.raises(UnsavedWork):
+            await client.close_session(session.id)
+        assert (await client.apply_change(change.id, "looks right")).status == "applied"
+        assert (repository / "notes.md").read_text().strip() == "hello"
+        with pytest.raises(WrongState):
+            await client.apply_change(change.id)
+        assert (await client.revert_change(change.id)).status == "reverted"
+        assert not (repository / "notes.md").exists()
+        await client.reject_changes(session.id)
+        await client.close_session(session.id)
+        assert (await client.sessions()).items == ()
+
+
+async def test_a_conflicting_change_is_a_409_that_names_the_file(tmp_path: Path, database_url: str):
+    repository = tmp_path / "repo"
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        session = await open_test_session(client, repository)
+        task = await client.prompt(session.id, Prompt(agent="demo", input="write README.md agent's words"))
+        await client.wait_for_task(task.id)
+        (repository / "README.md").write_text("a person's words\n")
+        with pytest.raises(MergeConflict) as caught:
+            await client.apply_changes(session.id)
+        assert "README.md" in str(caught.value.fields)
+        assert (repository / "README.md").read_text() == "a person's words\n"
+
+
+@pytest.mark.scenario("api: The same key carries a command out once")
+async def test_a_command_with_a_key_is_carried_out_once(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "repo")
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        project = await client.register_project(str(repository), key="p")
+        first = await client.open_session(project.id, "one", key="s")
+        again = await client.open_session(project.id, "one", key="s")
+        assert again == first
+        with pytest.raises(IdempotencyMismatch):
+            await client.open_session(project.id, "two", key="s")
+        assert len((await client.sessions()).items) == 1
+        task = await client.prompt(first.id, Prompt(agent="demo", input="say hi"), key="t")
+        same = await client.prompt(first.id, Prompt(agent="demo", input="say hi"), key="t")
+        assert same.id == task.id
+        with pytest.raises(IdempotencyMismatch):
+            await client.prompt(first.id, Prompt(agent="demo", input="say ho"), key="t")
+
+
+async def test_a_command_that_failed_may_be_tried_again_with_its_key(tmp_path: Path, database_url: str):
+    folder = tmp_path / "later"
+    async with open_live_host(tmp_path / "home", database_url) as live:
+        body = orjson.dumps({"repo_path": str(folder)})
+        assert (await _post(live, "/api/projects", body, "k")).status == 422
+        make_repository(folder)
+        assert (await _post(live, "/api/projects", body, "k")).status == 201
+
+
+async def test_the_same_command_sent_by_many_at_once_is_carried_out_once(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "repo")
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        project = await client.register_project(str(repository))
+        replies: list[Reply] = []
+
+        async def send() -> None:
+            body = orjson.dumps({"project_id": project.id})
+            replies.append(await _post(live, "/api/sessions", body, "k"))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(send)
+        assert {reply.status for reply in replies} <= {201, 409}
+        assert len((await client.sessions()).items) == 1
+
+
+async def test_a_repeated_command_without_an_answer_body_is_answered_alike(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        session = await open_test_session(client, tmp_path / "repo")
+        for _ in range(2):
+            headers = [*good_headers(live), ("Idempotency-Key", "k")]
+            assert (await send_raw(live.url, "DELETE", f"/api/sessions/{session.id}", headers)).status == 204
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "ü", "a b"])
+async def test_a_key_that_is_no_key_is_refused(key: str, tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live:
+        assert (await _post(live, "/api/projects", b'{"repo_path": "/x"}', key)).status == 422
+
+
+@pytest.mark.scenario("api: Lists come in pages")
+async def test_a_list_is_read_page_by_page_without_gap_or_repeat(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        for number in range(5):
+            await client.register_project(str(make_repository(tmp_path / f"repo{number}")))
+        names: list[str] = []
+        cursor = None
+        while True:
+            page = await client.projects(cursor, limit=2)
+            assert len(page.items) <= 2
+            names += [project.name for project in page.items]
+            cursor = page.next
+            if cursor is None:
+                break
+        assert sorted(names) == [f"repo{number}" for number in range(5)]
+
+
+async def test_an_agent_is_started_early_and_closed(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        session = await open_test_session(client, tmp_path / "repo")
+        assert (await client.warm(session.id, "demo")).status == "idle"
+        assert (await client.health()).pool.warm == 1
+        await client.close_agent(session.id, "demo")
+        assert (await client.health()).pool.size == 0
+
+
+@pytest.mark.scenario("api: What is run cannot be changed over HTTP")
+async def test_toggles_are_taken_and_executable_fields_refused(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        config = await client.patch_providers({"goose": {"enabled": False}}, merge_fields=True)
+        assert config.providers == {"goose": {"enabled": False}}
+        body = b'{"providers": {"evil": {"extends": "acp", "label": "x", "command": ["/bin/sh"]}}}'
+        reply = await send_raw(live.url, "PATCH", "/api/providers/config", [*good_headers(live), JSON], body)
+        assert reply.status == 403
+        assert "evil" not in (await client.provider_config()).providers
+
+
+async def test_single_hunks_are_refused_by_name(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live:
+        reply = await _post(live, "/api/changes/nobody/apply", b'{"hunks": ["1"]}')
+        assert (reply.status, b"hunks_not_supported" in reply.body) == (422, True)
+
+
+async def test_a_project_with_sessions_is_not_forgotten(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        session = await open_test_session(client, tmp_path / "repo")
+        with pytest.raises(Conflict):
+            await client.remove_project(session.project_id)
+        await client.close_session(session.id)
+        await client.remove_project(session.project_id)
+        assert await _names(client) == []
+
+
+async def _names(client: Client) -> list[str]:
+    return [project.name for project in (await client.projects()).items]
+
+
+async def _post(live: LiveHost, path: str, body: bytes, key: str | None = None) -> Reply:
+    headers = [*good_headers(live), JSON]
+    if key is not None:
+        headers.append(("Idempotency-Key", key))
+    return await send_raw(live.url, "POST", path, headers, body)
