@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 2.0
 SUMMARY_CHARACTERS = 4000
 RETRY_SECONDS = 1.0
+RACE_SECONDS = 0.02
+WAITING = frozenset({TaskState.PENDING, TaskState.BLOCKED})
 INTERRUPTED = Fault(
     code="interrupted", message="the host stopped while this turn was running; send the prompt again to retry"
 )
@@ -146,12 +149,11 @@ class Dispatcher:
             NotFound: no such task. Conflict: it ended another way.
         """
         task = await self.get(id)
-        if task.state is TaskState.PENDING or task.state is TaskState.BLOCKED:
-            async with self._journal.commit(task.session_id) as commit:
-                cancelled = await tasks.cancel_pending(commit.connection, id)
-                ended = TurnEnded(task_id=id, state=TaskState.CANCELLED, stop_reason="cancelled")
-                commit.append(ended, agent=task.agent, task_id=id)
-            return cancelled
+        if task.state in WAITING:
+            try:
+                return await self._cancel_waiting(task)
+            except WrongState:
+                task = await self.get(id)
         if task.state is TaskState.RUNNING:
             async with self._store.transaction() as connection:
                 task = await tasks.request_cancel(connection, id)
@@ -162,17 +164,18 @@ class Dispatcher:
 
     async def end_session(self, session_id: str) -> None:
         """Cancel what waits and what runs in the session; return when its turns have ended and its agents are gone."""
-        async with self._store.connection() as connection:
-            waiting = await tasks.list_page(
-                connection, session_id=session_id, states={TaskState.PENDING, TaskState.BLOCKED}, limit=500
-            )
-        for task in waiting.items:
-            await self.cancel(task.id)
-        turns = [turn for turn in self._turns.values() if turn.task.session_id == session_id]
-        for turn in turns:
-            await self._interrupt(turn.task.id)
-        for turn in turns:
-            await turn.done.wait()
+        while left := await self._unended(session_id):
+            for task in left:
+                turn = self._turns.get(task.id)
+                if turn is not None:
+                    await self._interrupt(task.id)
+                    await turn.done.wait()
+                elif task.state in WAITING:
+                    with suppress(WrongState):
+                        await self._cancel_waiting(task)
+                else:
+                    # claimed in this very moment: its turn is about to be known
+                    await anyio.sleep(RACE_SECONDS)
         await self._pool.close_session(session_id)
 
     async def warm(self, session_id: str, agent: str) -> AgentSession:
@@ -233,6 +236,18 @@ class Dispatcher:
                 return
             turn = self._turns[task.id] = _Turn(task)
             self._group.start_soon(self._carry_out, turn)
+
+    async def _unended(self, session_id: str) -> Sequence[Task]:
+        async with self._store.connection() as connection:
+            states = {*WAITING, TaskState.RUNNING}
+            return (await tasks.list_page(connection, session_id=session_id, states=states, limit=500)).items
+
+    async def _cancel_waiting(self, task: Task) -> Task:
+        async with self._journal.commit(task.session_id) as commit:
+            cancelled = await tasks.cancel_pending(commit.connection, task.id)
+            ended = TurnEnded(task_id=task.id, state=TaskState.CANCELLED, stop_reason="cancelled")
+            commit.append(ended, agent=task.agent, task_id=task.id)
+        return cancelled
 
     async def _interrupt(self, id: str) -> None:
         if turn := self._turns.get(id):
