@@ -200,6 +200,18 @@ async def test_a_line_of_five_megabytes_arrives_whole(tmp_path: Path, open_backe
         assert stage.said == "x" * 5_000_000 + "end"
 
 
+async def test_a_line_over_the_limit_fails_the_turn_in_words_and_ends_the_agent(
+    tmp_path: Path, open_backend: OpenBackend
+) -> None:
+    async with open_stage(tmp_path) as stage, open_backend(stage, {}, LIMITS) as backend:
+        handle = await backend.ensure_session(stage.options())
+        result = await stage.prompt(backend, handle, "say before; longline 17000000; say after")
+        assert result.error is not None
+        assert result.error.code == "line_too_long"
+        assert stage.said == "before"
+        assert backend.health() == "down"
+
+
 async def test_a_flood_on_stderr_does_not_hold_up_the_turn(tmp_path: Path, open_backend: OpenBackend) -> None:
     async with open_stage(tmp_path) as stage, open_backend(stage, {}, LIMITS) as backend:
         handle = await backend.ensure_session(stage.options())

@@ -10,14 +10,15 @@ from typing import Literal
 import anyio
 from anyio.abc import TaskGroup
 
-from coder.backends.acp.client import CANCELLED, ELICITATION, PERMISSION, Client
+from coder.backends.acp.client import ELICITATION, PERMISSION, Client
 from coder.backends.acp.connection import Connection
+from coder.backends.acp.feed import Feed
 from coder.backends.acp.handshake import Introduction, initialize_params, read_introduction
-from coder.backends.acp.peer import OnAnswer, OnRequest, Peer, Pending, Reply
+from coder.backends.acp.peer import OnAnswer, OnRequest, Peer, Pending
 from coder.backends.acp.prompt import prompt_blocks
 from coder.backends.acp.selection import selections
 from coder.backends.acp.terminals import Terminals
-from coder.backends.acp.translate import Events, Translator
+from coder.backends.acp.translate import Translator
 from coder.backends.acp.turn import AcpLimits, Turn, fault_of, needs_login
 from coder.backends.acp.wire import Fields, fields, text
 from coder.backends.base import (
@@ -30,11 +31,9 @@ from coder.backends.base import (
     TurnResult,
 )
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AuthRequired, CoderError, InvalidInput
-from coder.model.events import Commands, ModeChanged, ModelChanged, UsageReported
-from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionStatus
 from coder.model.providers import Provider
 from coder.model.sessions import BackendKind
-from coder.model.tool_calls import TerminalOutput, ToolCall
+from coder.model.tool_calls import TerminalOutput
 from coder.model.values import Json
 from coder.processes.child import ChildSpec
 from coder.processes.supervisor import Supervisor
@@ -42,12 +41,8 @@ from coder.worktrees.paths import open_root
 
 logger = logging.getLogger(__name__)
 
-_EARLY = 1000
-"""Updates kept that come before the session they belong to is known."""
 _LATE_REPLAY = 2.0
 """Seconds a late replay may take at most."""
-_STATE = (Commands, ModeChanged, ModelChanged, UsageReported)
-"""What agents tell of themselves at any time; a turn has not begun with it."""
 
 
 class AcpBackend:
@@ -68,24 +63,23 @@ class AcpBackend:
         self._command = command
         self._env = env
         self._supervisor = supervisor
-        self._emit = emit
         self._limits = limits
         self._group = group
-        self.translator = Translator()
+        self._feed = Feed(provider.id, emit)
         self.introduction = Introduction()
         self._starting = anyio.Lock()
         self._connection: Connection | None = None
         self._disposed = anyio.Event()
         self._handle: AgentSessionHandle | None = None
-        self._session: str | None = None
-        self._early: list[Fields] = []
-        self._turn: Turn | None = None
-        self._updates = 0
-        self._is_emitting = False
 
     @property
     def kind(self) -> BackendKind:
         return "acp_warm"
+
+    @property
+    def translator(self) -> Translator:
+        """What the agent has said of itself: choices, commands, usage."""
+        return self._feed.translator
 
     @property
     def capabilities(self) -> Capabilities:
@@ -134,7 +128,7 @@ class AcpBackend:
             return handle
 
     async def close_session(self, handle: AgentSessionHandle) -> None:
-        session, self._session, self._handle = self._session, None, None
+        session, self._feed.session, self._handle = self._feed.session, None, None
         if session and self.health() == "up" and self.introduction.can_close:
             try:
                 await self._request("session/close", {"sessionId": session}, self._limits.request)
@@ -148,25 +142,25 @@ class AcpBackend:
         token = options.resume_token
         is_resumed = token is not None and await self._resume(token, place)
         # a load that was accepted but brought nothing back has opened a session all the same
-        if self._session is None:
+        if self._feed.session is None:
             await self._open_session("session/new", place, None)
         try:
             await self._select(options.model, options.mode_id, options.thinking_option_id, options.feature_values)
         except (InvalidInput, AgentProtocolError) as error:
             # the turn that wants it will say so
             logger.warning("not chosen: %s", error, extra=self._ids())
-        return AgentSessionHandle(options.session_id, options.agent, self.kind, self._session, None, is_resumed)
+        return AgentSessionHandle(options.session_id, options.agent, self.kind, self._feed.session, None, is_resumed)
 
     async def _connect(self, worktree: Path) -> None:
         @contextmanager
         def open_client(group: TaskGroup) -> Generator[OnRequest]:
             with open_root(worktree) as root:
                 terminals = Terminals(self._supervisor, group, self._env, self._terminal_news)
-                yield Client(root, terminals, self._permit).accept
+                yield Client(root, terminals, self._feed.permit).accept
 
         spec = ChildSpec(self._command, worktree, self._env, write_timeout=self._limits.write)
         self._connection = Connection(
-            self._provider.label, spec, self._supervisor, self._take_notification, open_client
+            self._provider.label, spec, self._supervisor, self._feed.take_notification, open_client
         )
         await self._connection.open(self._group)
         result = await self._request("initialize", initialize_params(self._provider), self._limits.initialize)
@@ -203,22 +197,18 @@ class AcpBackend:
             result = fields(pending.result)
             if pending.error or (id := text(result.get("sessionId")) or token) is None:
                 return
-            self._session = id
-            await self._pass_on(self.translator.session_opened(result))
-            early, self._early = self._early, []
-            for update in early:
-                await self._take_update(update)
+            await self._feed.open(id, result)
 
         await self._request(method, params, self._limits.session_start, opened)
-        if self._session is None:
+        if self._feed.session is None:
             raise AgentProtocolError(f"the agent answered {method} without a session id", method=method)
 
     async def _let_replay_end(self) -> None:
         """Some agents answer a load first and replay afterwards: wait until no update comes any more."""
         with anyio.move_on_after(_LATE_REPLAY):
             seen = -1
-            while seen != self._updates:
-                seen = self._updates
+            while seen != self._feed.updates:
+                seen = self._feed.updates
                 await anyio.sleep(self._limits.replay_quiet)
 
     async def _select(
@@ -230,32 +220,33 @@ class AcpBackend:
             async def accepted(pending: Pending, chosen: Mapping[str, str] = wanted.chosen) -> None:
                 if not pending.error:
                     events = self.translator.configured(fields(pending.result))
-                    await self._pass_on(events + self.translator.chosen(**chosen))
+                    await self._feed.pass_on(events + self.translator.chosen(**chosen))
 
-            params: Fields = {"sessionId": self._session, **wanted.params}
+            params: Fields = {"sessionId": self._feed.session, **wanted.params}
             await self._request(wanted.method, params, self._limits.request, accepted)
 
     # A turn
 
     async def prompt(self, handle: AgentSessionHandle, input: PromptInput, context: PromptContext) -> TurnResult:
         connection = self._connection
-        if connection is None or not connection.is_up or self._session is None or handle != self._handle:
+        if connection is None or not connection.is_up or self._feed.session is None or handle != self._handle:
             return TurnResult(ok=False, error=fault_of(self._end()), reached_agent=False)
-        if context.cancel.is_set():
-            return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         try:
             blocks = prompt_blocks(input, self.introduction)
             await self._select(context.model, context.mode_id, context.thinking_option_id, {})
         except CoderError as error:
             return TurnResult(ok=False, error=fault_of(error), reached_agent=False)
-        turn = self._turn = Turn(context, self._limits, time.monotonic)
+        if context.cancel.is_set():
+            return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
+        turn = Turn(context, self._limits, time.monotonic)
         is_done = False
         try:
             self.translator.begin_turn(input.text)
-            await self._run_turn(turn, connection, {"sessionId": self._session, "prompt": blocks})
+            self._feed.turn = turn
+            await self._run_turn(turn, connection, {"sessionId": self._feed.session, "prompt": blocks})
             is_done = True
         finally:
-            self._turn = None
+            self._feed.turn = None
             if not is_done:
                 # nobody waits for the answer any more, and the next prompt must not meet this one
                 connection.kill()
@@ -280,7 +271,7 @@ class AcpBackend:
                 await turn.context.emit(event)
 
     async def _turn_answered(self, pending: Pending) -> None:
-        turn = self._turn
+        turn = self._feed.turn
         if turn is None or turn.over.is_set():
             return
         result = fields(pending.result)
@@ -290,7 +281,7 @@ class AcpBackend:
         turn.usage = self.translator.turn_usage(result)
         self._peer().cancel_requests(PERMISSION, ELICITATION)
         reason = "failed" if turn.error else "cancelled" if turn.is_cancelled else turn.stop_reason
-        await self._pass_on(self.translator.end_turn(reason))
+        await self._feed.pass_on(self.translator.end_turn(reason))
         turn.over.set()
 
     async def _watch_cancel(self, turn: Turn, connection: Connection) -> None:
@@ -299,7 +290,7 @@ class AcpBackend:
         await self._stop_turn(turn, connection)
 
     async def _watch_silence(self, turn: Turn, connection: Connection) -> None:
-        error = await turn.wait_for_silence(lambda: self._is_emitting)
+        error = await turn.wait_for_silence(lambda: self._feed.is_held)
         if not turn.is_cancelled:
             turn.error = error
             await self._stop_turn(turn, connection)
@@ -311,84 +302,20 @@ class AcpBackend:
 
     async def _stop_turn(self, turn: Turn, connection: Connection) -> None:
         """Ask politely; an agent that does not end its turn is ended itself."""
-        try:
-            await connection.peer.notify("session/cancel", {"sessionId": self._session})
-        except AgentError as error:
-            logger.debug("cancel not written: %s", error, extra=self._ids())
-        connection.peer.cancel_requests(PERMISSION, ELICITATION)
         with anyio.move_on_after(self._limits.cancel):
+            try:
+                await connection.peer.notify("session/cancel", {"sessionId": self._feed.session})
+            except AgentError as error:
+                logger.debug("cancel not written: %s", error, extra=self._ids())
+            connection.peer.cancel_requests(PERMISSION, ELICITATION)
             await turn.over.wait()
             return
         logger.warning("agent does not end its turn", extra=self._ids())
         connection.kill()
 
-    # What comes from the agent
-
-    async def _take_notification(self, method: str, params: Fields) -> None:
-        if method == "session/update":
-            await self._take_update(params)
-        else:
-            logger.debug("notification ignored: %s", method, extra=self._ids())
-
-    async def _take_update(self, params: Fields) -> None:
-        session = params.get("sessionId")
-        if session != self._session and not self._is_ours(session, params):
-            return
-        self._updates += 1
-        update = params.get("update")
-        if isinstance(update, dict):
-            await self._pass_on(self.translator.update(update))
-
-    def _is_ours(self, session: Json, params: Fields) -> bool:
-        """Whether an update counts now that names no session, or one that is not (yet) known."""
-        if session is None or (self._session is None and self.translator.is_replaying):
-            return True
-        if self._session is None and len(self._early) < _EARLY:
-            self._early.append(params)
-        else:
-            logger.debug("update of another session ignored", extra=self._ids())
-        return False
-
-    async def _pass_on(self, events: Events) -> None:
-        turn = self._turn
-        emit = self._emit if turn is None or turn.over.is_set() else turn.context.emit
-        self._is_emitting = True
-        try:
-            for event in events:
-                await emit(event)
-        finally:
-            self._is_emitting = False
-        if turn:
-            turn.heard()
-            if events and not turn.has_begun:
-                turn.has_begun = not isinstance(events[0], _STATE)
-
-    async def _permit(self, params: Fields) -> Reply:
-        turn = self._turn
-        if turn is None or turn.over.is_set() or turn.is_cancelled:
-            return Reply(_cancelled, CANCELLED)
-        events, call, options = self.translator.permission(params)
-        await self._pass_on(events)
-        if not options:
-            return Reply(_cancelled, CANCELLED)
-        turn.begin_asking()
-        return Reply(lambda: self._ask(turn, call, options), CANCELLED)
-
-    async def _ask(self, turn: Turn, call: ToolCall, options: tuple[PermissionOption, ...]) -> Json:
-        chosen: PermissionOption | None = None
-        try:
-            outcome = await turn.context.ask(call, options)
-            if outcome.status is PermissionStatus.SELECTED:
-                chosen = _option(options, outcome)
-        finally:
-            turn.end_asking()
-            if chosen is None or chosen.kind.startswith("reject"):
-                self.translator.refused(call)
-        return {"outcome": {"outcome": "selected", "optionId": chosen.id}} if chosen else CANCELLED
-
     async def _terminal_news(self, terminal: TerminalOutput) -> None:
         async with self._peer().order:
-            await self._pass_on(self.translator.terminal(terminal))
+            await self._feed.pass_on(self.translator.terminal(terminal))
 
     # Small things
 
@@ -407,14 +334,6 @@ class AcpBackend:
     def _ids(self) -> dict[str, str | None]:
         session = self._handle.session_id if self._handle else None
         return {"agent": self._provider.id, "session": session}
-
-
-async def _cancelled() -> Json:
-    return CANCELLED
-
-
-def _option(options: tuple[PermissionOption, ...], outcome: PermissionOutcome) -> PermissionOption | None:
-    return next((option for option in options if option.id == outcome.option_id), None)
 
 
 @asynccontextmanager

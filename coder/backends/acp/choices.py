@@ -98,13 +98,17 @@ class Choices:
             for option in self.mode.options
         )
 
-    def with_current(self, *, model: str | None = None, mode: str | None = None) -> "Choices":
+    def with_current(
+        self, *, model: str | None = None, mode: str | None = None, thinking: str | None = None
+    ) -> "Choices":
         """The choices after the agent or we have changed one."""
         changed = self
         if model is not None:
             changed = replace(changed, model=replace(self.model or Choice((), None), current=model))
         if mode is not None:
             changed = replace(changed, mode=replace(self.mode or Choice((), None), current=mode))
+        if thinking is not None and self.thinking:
+            changed = replace(changed, thinking=replace(self.thinking, current=thinking))
         return changed
 
 

@@ -105,10 +105,12 @@ class Connection:
 
     async def _bury(self, child: Child) -> None:
         """Say why the agent is gone to all who wait for it; then end it and what it started."""
-        if self.end is None and not self._life.cancel_called:
+        if self._life.cancel_called:
+            self.end = self.end or AgentDied(f"{self._label} was ended by the host")
+        elif self.end is None:
             with anyio.move_on_after(_OBITUARY):
                 await child.wait()
-        self.end = self.end or self._obituary(child.death())
+            self.end = self._obituary(child.death())
         if self._peer:
             self._peer.fail(self.end)
         await child.stop()

@@ -34,7 +34,7 @@ def selections(
     if mode is not None:
         yield from _select(choices().mode, "mode", mode, "session/set_mode", "modeId", {"mode": mode})
     if thinking is not None:
-        yield from _select(choices().thinking, "thinking option", thinking, "", "", {})
+        yield from _select(choices().thinking, "thinking option", thinking, "", "", {"thinking": thinking})
     for id, value in features.items():
         yield from _switch(choices(), id, value)
 

@@ -101,9 +101,9 @@ class Translator:
         """An answer that may hold config options, models and modes."""
         return self._choose(read_choices(result, self.choices))
 
-    def chosen(self, *, model: str | None = None, mode: str | None = None) -> Events:
-        """We have set a model or mode and the agent accepted it."""
-        return self._choose(self.choices.with_current(model=model, mode=mode))
+    def chosen(self, *, model: str | None = None, mode: str | None = None, thinking: str | None = None) -> Events:
+        """We have set something and the agent accepted it."""
+        return self._choose(self.choices.with_current(model=model, mode=mode, thinking=thinking))
 
     def begin_turn(self, prompt: str) -> None:
         """A prompt is about to be sent. Ids of calls that have ended may be used again by the agent for new ones."""

@@ -1,0 +1,121 @@
+"""What is sent and read before and around turns: introductions, prompts with attachments, choices."""
+
+from typing import Any
+
+import pytest
+
+from coder.backends.acp.choices import Choices, read_choices
+from coder.backends.acp.handshake import Introduction, initialize_params, read_introduction
+from coder.backends.acp.prompt import prompt_blocks
+from coder.backends.acp.selection import Selection, selections
+from coder.backends.base import PromptInput
+from coder.errors import AgentProtocolError, InvalidInput
+from coder.model.providers import Provider
+from coder.model.tasks import Attachment
+
+AGENT = ("agent", "--acp")
+IMAGE = Attachment(name="a.png", mime_type="image/png", data="iVBORw0KGgo=", uri="file:///a.png")
+TEXT = Attachment(name="my notes.md", mime_type="text/markdown", data="IyBoaQ==")
+
+
+@pytest.mark.parametrize("answer", [{"protocolVersion": 1}, {"protocolVersion": "1"}, {}])
+def test_an_agent_of_our_version_or_of_none_is_taken(answer: Any) -> None:
+    assert read_introduction(answer, AGENT) == Introduction()
+
+
+@pytest.mark.scenario("acp-backend: Another protocol version is refused by name")
+@pytest.mark.parametrize("version", [2, 0, "2025-06-18", [1]])
+def test_an_agent_of_another_version_is_refused_by_name(version: Any) -> None:
+    with pytest.raises(AgentProtocolError, match="speaks protocol version"):
+        read_introduction({"protocolVersion": version}, AGENT)
+
+
+@pytest.mark.scenario("acp-backend: Files and terminals are offered as the catalogue says")
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_files_and_terminals_are_offered_as_the_catalogue_says(is_offered: bool) -> None:
+    provider = Provider(id="a", label="A", command=AGENT, offer_fs=is_offered, offer_terminal=is_offered)
+    offered: Any = initialize_params(provider)["clientCapabilities"]
+    assert offered["fs"] == {"readTextFile": is_offered, "writeTextFile": is_offered}
+    assert offered["terminal"] is is_offered
+
+
+def test_ways_to_sign_in_are_read_with_the_command_of_those_that_need_a_terminal() -> None:
+    methods: Any = [
+        {"id": "key", "name": "API key", "description": "Set KEY"},
+        {"id": "login", "type": "terminal", "args": ["--login"]},
+        {"id": "own", "name": "Own", "_meta": {"type": "terminal", "args": ["--auth"]}},
+        {"name": "no id"},
+    ]
+    found = read_introduction({"authMethods": methods}, AGENT).auth
+    assert [(method.id, method.name, method.command) for method in found] == [
+        ("key", "API key", None),
+        ("login", "login", (*AGENT, "--login")),
+        ("own", "Own", (*AGENT, "--auth")),
+    ]
+
+
+def test_attachments_become_what_the_agent_says_it_takes() -> None:
+    input = PromptInput("look", (IMAGE, TEXT))
+    rich = Introduction(accepts_images=True, accepts_resources=True)
+    blocks: Any = prompt_blocks(input, rich)
+    assert [block["type"] for block in blocks] == ["text", "image", "resource"]
+    assert blocks[2]["resource"] == {
+        "uri": "attachment:///my%20notes.md",
+        "mimeType": "text/markdown",
+        "text": "# hi",
+    }
+    plain: Any = prompt_blocks(input, Introduction())
+    assert [block["type"] for block in plain] == ["text", "resource_link", "text"]
+    assert plain[2]["text"] == "my notes.md:\n# hi"
+
+
+@pytest.mark.parametrize(
+    "attachment",
+    [
+        Attachment(name="a.png", mime_type="image/png", data="iVBORw0KGgo="),
+        Attachment(name="a.png", mime_type="image/png", data="not base64!"),
+        Attachment(name="a.png", mime_type="image/png"),
+    ],
+    ids=["image", "damaged", "empty"],
+)
+def test_an_attachment_the_agent_cannot_take_is_refused_by_name(attachment: Attachment) -> None:
+    with pytest.raises(InvalidInput, match=r"a\.png"):
+        prompt_blocks(PromptInput("look", (attachment,)), Introduction())
+
+
+def select(id: str, category: str, *values: str) -> Any:
+    options = [{"value": value, "name": value} for value in values]
+    return {"id": id, "category": category, "type": "select", "currentValue": values[0], "options": options}
+
+
+def test_only_what_differs_is_set_and_each_by_the_way_the_agent_offers() -> None:
+    result: Any = {
+        "modes": {"currentModeId": "ask", "availableModes": [{"id": "ask"}, {"id": "auto"}]},
+        "configOptions": [
+            select("m", "model", "small", "large"),
+            select("effort", "thought_level", "low", "high"),
+            {"id": "fast", "type": "boolean", "currentValue": False},
+        ],
+    }
+    choices = read_choices(result, Choices())
+    assert list(selections(lambda: choices, "small", "ask", "low", {"fast": False})) == []
+    assert list(selections(lambda: choices, "large", "auto", "high", {"fast": True})) == [
+        Selection("session/set_config_option", {"configId": "m", "value": "large"}, {"model": "large"}),
+        Selection("session/set_mode", {"modeId": "auto"}, {"mode": "auto"}),
+        Selection("session/set_config_option", {"configId": "effort", "value": "high"}, {"thinking": "high"}),
+        Selection("session/set_config_option", {"configId": "fast", "value": True, "type": "boolean"}, {}),
+    ]
+
+
+def test_models_of_agents_that_know_only_the_older_way_are_set_that_way() -> None:
+    models: Any = {"currentModelId": "a", "availableModels": [{"modelId": "a"}, {"modelId": "b"}]}
+    choices = read_choices({"models": models}, Choices())
+    assert list(selections(lambda: choices, "b", None, None, {})) == [
+        Selection("session/set_model", {"modelId": "b"}, {"model": "b"})
+    ]
+
+
+@pytest.mark.parametrize("wanted", [("m", None, None), (None, "m", None), (None, None, "m")])
+def test_a_choice_the_agent_does_not_have_is_refused(wanted: tuple[str | None, str | None, str | None]) -> None:
+    with pytest.raises(InvalidInput):
+        list(selections(lambda: Choices(), *wanted, {}))
