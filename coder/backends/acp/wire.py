@@ -18,6 +18,7 @@ Fields = Mapping[str, Json]
 NOTHING: Fields = {}
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
+_LARGEST = 2**63 - 1
 _ESCAPED_NUL = b"\\u0000"
 
 
@@ -47,13 +48,15 @@ def encode(message: Fields) -> bytes:
 
 
 def clean(value: Json) -> Json:
-    """The value with NUL and lone surrogates replaced in every text and key."""
+    """The value with NUL and lone surrogates replaced in every text and key, and no whole number that is too large."""
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, dict):
         return {clean_text(key): clean(item) for key, item in value.items()}
     if isinstance(value, list):
         return [clean(item) for item in value]
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+        return float(value)
     return value
 
 
@@ -87,10 +90,10 @@ def text(value: Json) -> str | None:
 
 
 def whole(value: Json) -> int | None:
-    """The value when it is a whole number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """The value when it is a whole number that every JSON reader has exactly, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**53:
         return None
-    return int(value) if value == value // 1 else None
+    return int(value) if value == int(value) else None
 
 
 def _decode_leniently(line: bytes) -> Json:
@@ -106,8 +109,8 @@ def _decode_leniently(line: bytes) -> Json:
 def _clean_or_refuse(value: Json) -> Json:
     try:
         return clean(value)
-    except RecursionError as error:
-        raise NotJson("nested too deeply") from error
+    except (RecursionError, OverflowError) as error:
+        raise NotJson("nested too deeply or too large") from error
 
 
 def _no_number(_: str) -> None:
