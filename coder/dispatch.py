@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from coder.backends.base import PromptContext, PromptInput, SessionOptions, TurnResult
 from coder.changes import Changes
 from coder.errors import CoderError, Conflict, IdempotencyMismatch, Unavailable, WrongState
-from coder.journal import Journal
+from coder.journal import Commit, Journal
 from coder.model.changes import FileDifference
 from coder.model.events import (
     AgentEvent,
@@ -282,12 +282,15 @@ class Dispatcher:
 
     async def _run_turn(self, turn: _Turn) -> TurnResult:
         task = turn.task
-        await self._announce(task)
+        is_announced = not self._pool.is_warm(task.session_id, task.agent)
+        if is_announced:
+            async with self._journal.commit(task.session_id) as commit:
+                _announce(commit, task)
         session = await self._sessions.get(task.session_id)
         result = TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         with turn.starting:
             async with self._pool.lease(_options(session, task.agent, task)) as lease:
-                await self._mark_working(task)
+                await self._mark_working(task, is_announced=is_announced)
                 with anyio.CancelScope(shield=True):
                     result = await self._prompt(turn, lease)
         return result
@@ -318,14 +321,11 @@ class Dispatcher:
             self._pool.report_success(task.session_id, task.agent)
         return result
 
-    async def _announce(self, task: Task) -> None:
-        async with self._journal.commit(task.session_id) as commit:
-            commit.append(TurnStarted(task_id=task.id), agent=task.agent, task_id=task.id)
-            commit.append(UserText(text=task.input), agent=task.agent, task_id=task.id)
-
-    async def _mark_working(self, task: Task) -> None:
+    async def _mark_working(self, task: Task, *, is_announced: bool) -> None:
         """The last step before the prompt may leave the host: from here on it is never sent again by itself."""
         async with self._journal.commit(task.session_id) as commit:
+            if not is_announced:
+                _announce(commit, task)
             await tasks.mark_sent(commit.connection, task.id, task.attempt)
             await agent_sessions.set_status(commit.connection, task.session_id, task.agent, AgentSessionStatus.ACTIVE)
             status = AgentStatusChanged(agent=task.agent, status="working")
@@ -386,6 +386,11 @@ class Dispatcher:
             except Unavailable as error:
                 logger.warning("a turn's end waits for the database: %s", error)
                 await anyio.sleep(RETRY_SECONDS)
+
+
+def _announce(commit: Commit, task: Task) -> None:
+    commit.append(TurnStarted(task_id=task.id), agent=task.agent, task_id=task.id)
+    commit.append(UserText(text=task.input), agent=task.agent, task_id=task.id)
 
 
 def _ids(task: Task) -> dict[str, str]:
