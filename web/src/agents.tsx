@@ -86,7 +86,7 @@ function ProviderRow({ provider }: { provider: ProviderSnapshot }) {
         {provider.installed && provider.modes.length > 0 && <span className="text-faint">{countOf(provider.modes.length, "mode")}</span>}
         <span className="ml-auto flex items-center gap-1">
           {provider.fetched_at && <span className="text-2xs text-faint">checked {clockOf(provider.fetched_at)}</span>}
-          <Button look="quiet" className="h-6 px-1.5" aria-label={`Check ${provider.label} again`} disabled={probed?.state === "busy"} onClick={() => void probeProviders(provider.id)}>
+          <Button look="quiet" className="h-6 px-1.5" aria-label={`Check again: ${provider.label}`} disabled={probed?.state === "busy"} onClick={() => void probeProviders(provider.id)}>
             {probed?.state === "busy" ? <Spinner /> : "Check again"}
           </Button>
         </span>

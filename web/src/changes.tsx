@@ -129,28 +129,32 @@ function ChangeRow({ change }: { change: Change }) {
   const { letter, word } = OPERATION[change.operation];
   return (
     <li aria-label={change.file_path} className="border-b border-line">
-      <div className="group flex min-h-9 items-center gap-2 pr-2.5 hover:bg-hover/60">
+      <div className="relative flex min-h-9 items-center gap-2 px-2.5 hover:bg-hover/60">
+        <ChevronRight aria-hidden className={`size-3.5 shrink-0 text-faint transition-transform ${isOpen ? "rotate-90" : ""}`} />
+        <span aria-hidden className={`grid size-4 shrink-0 place-items-center rounded-sm font-mono text-2xs font-semibold ${LETTERS[change.operation]}`}>
+          {letter}
+        </span>
         <button
           type="button"
           aria-expanded={isOpen}
           aria-label={`${word} ${change.file_path}`}
           title={change.old_path ? `${change.old_path} → ${change.file_path}` : change.file_path}
           onClick={() => setOpen(!isOpen)}
-          className="flex min-w-0 flex-1 items-center gap-2 self-stretch py-1 pl-2.5 text-left focus-visible:outline-offset-[-2px]"
+          className="flex min-w-0 flex-1 items-center gap-2 self-stretch py-1 text-left after:absolute after:inset-0 focus-visible:outline-offset-[-2px]"
         >
-          <ChevronRight aria-hidden className={`size-3.5 shrink-0 text-faint transition-transform ${isOpen ? "rotate-90" : ""}`} />
-          <span aria-hidden className={`grid size-4 shrink-0 place-items-center rounded-sm font-mono text-2xs font-semibold ${LETTERS[change.operation]}`}>
-            {letter}
-          </span>
           <span className="flex min-w-0 flex-1 items-baseline font-mono text-xs">
             <span className="truncate text-faint">{folder}</span>
             <span className="max-w-full shrink-0 truncate">{name}</span>
           </span>
-          <Badge>{change.agent}</Badge>
-          {change.is_binary ? <span className="text-2xs text-faint">binary</span> : <Counts added={change.added_lines} deleted={change.deleted_lines} />}
         </button>
+        <Badge>{change.agent}</Badge>
+        {change.is_binary ? (
+          <span className="text-2xs text-faint">binary</span>
+        ) : (
+          <Counts added={change.added_lines} deleted={change.deleted_lines} />
+        )}
         {change.status === "applied" && (
-          <Button look="quiet" className="h-6 px-1.5" aria-label={`Revert ${change.file_path}`} disabled={isBusy} onClick={() => void decide(change, "revert")}>
+          <Button look="quiet" className="relative h-6 px-1.5" aria-label={`Revert ${change.file_path}`} disabled={isBusy} onClick={() => void decide(change, "revert")}>
             {isBusy ? <Spinner /> : <Undo2 aria-hidden className="size-3.5" />} Revert
           </Button>
         )}

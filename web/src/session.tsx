@@ -147,10 +147,14 @@ function Head({ session, view, pending, isShowing, onMenu, onChanges }: HeadProp
           ))}
       </span>
       <span className="ml-auto flex items-center gap-1 lg:ml-1">
-        <Button look={isShowing ? "quiet" : "plain"} aria-expanded={isShowing} onClick={onChanges} aria-label={`Changes, ${pending} waiting`}>
+        <Button look={isShowing ? "quiet" : "plain"} aria-expanded={isShowing} onClick={onChanges}>
           <FileDiff aria-hidden className="size-4" />
-          <span className="hidden sm:inline">Changes</span>
-          {pending > 0 && <span className="tabular-nums">{pending}</span>}
+          <span className="sr-only sm:not-sr-only">Changes</span>
+          {pending > 0 && (
+            <span className="tabular-nums">
+              {pending} <span className="sr-only">waiting</span>
+            </span>
+          )}
         </Button>
       </span>
       {session && dialog === "rename" && <Rename session={session} onClose={() => setDialog(null)} />}
