@@ -149,7 +149,8 @@ class _Plan:
         filled = {move.after.path for move in self._moves if move.after}
         for move in self._moves:
             try:
-                if move.vacated is not None and move.vacated not in filled and self._look(move.vacated) is not None:
+                there = self._look(move.vacated) if move.vacated is not None else None
+                if move.vacated is not None and move.vacated not in filled and there and there.kind != "folder":
                     steps.append(_Removal(move.vacated))
                 if move.after is not None:
                     steps.extend(self._place(move, move.after, self._look(move.after.path)))
@@ -177,13 +178,15 @@ class _Plan:
         there = self._look(after.path)
         if there is not None and self._holds(there, after):
             return []
+        if self._is_blocked(after.path):
+            return [self._clash(move, "a file is where a folder has to be", None)]
         if there is not None and not self._will_be_free(after.path, there):
             return [self._clash(move, "something else is there already", there)]
         return [_Write(after, self._blobs[after.blob], None)]
 
     def _delete(self, move: Move, before: Side) -> list[_Step]:
         there = self._look(before.path)
-        if there is None:
+        if there is None or there.kind == "folder":
             return []
         if not self._holds(there, before):
             return [self._clash(move, "the file was edited", there)]
@@ -201,6 +204,8 @@ class _Plan:
             if target is not None and self._holds(target, after):
                 return []
             return [self._clash(move, "the file is gone", None)]
+        if self._is_blocked(after.path):
+            return [self._clash(move, "a file is where a folder has to be", None)]
         if target is not None and not self._will_be_free(after.path, target):
             return [self._clash(move, "something else is at the new name", target)]
         changed = self._change(move, before, after, source) or [_Write(after, source.content, source.mode)]
@@ -233,6 +238,8 @@ class _Plan:
         return _Write(Side(write.side.path, mode, write.side.blob), write.content, write.mode)
 
     def _place(self, move: Move, after: Side, there: FileState | None) -> list[_Step]:
+        if self._is_blocked(after.path):
+            return [self._clash(move, "a file is where a folder has to be", None)]
         if there is not None and there.kind == "folder" and not self._will_be_free(after.path, there):
             return [self._clash(move, "a folder is in the way", there)]
         mode = there.mode if there is not None and there.kind == "file" and not after.is_link else None
@@ -242,13 +249,17 @@ class _Plan:
         if path not in self.seen:
             try:
                 self.seen[path] = self._root.state(path)
-            except InvalidInput:
-                # a file where a folder should be, or a link: fine when this very set of changes clears it away
-                parents = path.split("/")[:-1]
-                if not {"/".join(parents[: n + 1]) for n in range(len(parents))} & self._vacated:
+            except PathEscape:
+                # a link where a folder should be: fine when this very set of changes clears it away
+                if not self._vacated.intersection(_parents(path)):
                     raise
                 self.seen[path] = None
         return self.seen[path]
+
+    def _is_blocked(self, path: str) -> bool:
+        """Whether something that is no folder stands, and will stand, where a folder has to be."""
+        states = ((parent, self._root.state(parent)) for parent in _parents(path))
+        return any(state and state.kind != "folder" and parent not in self._vacated for parent, state in states)
 
     def _will_be_free(self, path: str, there: FileState) -> bool:
         if there.kind != "folder":
@@ -376,6 +387,11 @@ class _Execution:
 
 def _side(path: str, mode: str | None, blob: str | None) -> Side | None:
     return Side(stored_name(path), mode, blob) if mode is not None and blob is not None else None
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _is_mergeable(content: bytes) -> bool:

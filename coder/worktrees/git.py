@@ -134,7 +134,7 @@ def checked_ref(ref: str) -> str:
     Raises:
         InvalidInput: it could be taken for an option, or cannot be a name.
     """
-    if not ref or ref.startswith("-") or any(ord(character) < 0x20 or character == "\x7f" for character in ref):
+    if not ref or ref.startswith("-") or not ref.isprintable():
         raise InvalidInput(f"not a git reference: {ref!r}", ref=ref)
     return ref
 

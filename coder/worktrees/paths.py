@@ -16,14 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from coder.errors import InvalidInput, NotFound, PathEscape, TooLarge
+from coder.errors import InvalidInput, NotFound, PathEscape, TooLarge, Unavailable
 
 READ_LIMIT = 16 * 1024 * 1024
 """Bytes of the largest file that is read for an agent."""
 
+STATE_LIMIT = 256 * 1024 * 1024
+"""Bytes of the largest file that is compared whole."""
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LINK_LIMIT = 40
+
+_NOT_ABOUT_THE_PATH = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _OPENAT2 = 437
 _NO_MAGIC_LINKS = 0x02
@@ -104,8 +109,8 @@ class WorktreeRoot:
         try:
             with self._place(path, follow=False, make=False) as (folder, name):
                 return _state(folder, name)
-        except NotFound:
-            return None
+        except (NotFound, InvalidInput) as error:
+            return _nothing_at(error)
 
     def list_folder(self, path: str) -> list[str]:
         """The names in a folder, no link followed anywhere."""
@@ -124,7 +129,7 @@ class WorktreeRoot:
         parts = self._parts(path)[:-1]
         while True:
             try:
-                with self._folder("/".join(parts), follow=False, make=False) as folder:
+                with self._folder(parts, path, follow=False) as folder:
                     if is_link:
                         name = _temporary_name()
                         os.symlink(content, os.fsencode(name), dir_fd=folder)
@@ -166,13 +171,13 @@ class WorktreeRoot:
             with self._place(path, follow=False, make=False) as (folder, name):
                 found = _lstat(folder, name)
                 return _stamp(found) if found else None
-        except NotFound:
-            return None
+        except (NotFound, InvalidInput) as error:
+            return _nothing_at(error)
 
     def resolve_folder(self, path: str) -> Path:
         """The real path of a folder inside the root, to start a program in."""
         parts = self._parts(path, may_be_root=True)
-        with self._folder("/".join(parts), follow=True, make=False) as fd:
+        with self._folder(parts, path, follow=True) as fd:
             known = os.fstat(fd)
         real = Path(os.path.realpath(self.path), *parts).resolve()
         found = real.stat()
@@ -220,11 +225,11 @@ class WorktreeRoot:
                 walk.close()
 
     @contextmanager
-    def _folder(self, inside: str, *, follow: bool, make: bool) -> Generator[int, None, None]:
-        with _spoken(inside):
-            walk = _Walk(self._fd, inside, follow=follow, make=make, guards_git=False)
+    def _folder(self, parts: list[str], path: str, *, follow: bool) -> Generator[int, None, None]:
+        with _spoken(path):
+            walk = _Walk(self._fd, path, follow=follow, make=False, guards_git=False)
             try:
-                walk.go([part for part in inside.split("/") if part], final=False)
+                walk.go(parts, final=False)
                 yield walk.folder
             finally:
                 walk.close()
@@ -349,9 +354,17 @@ def _spoken(path: str) -> Generator[None, None, None]:
     except OSError as error:
         if error.errno == errno.EXDEV:
             raise PathEscape(path) from error
+        if error.errno in _NOT_ABOUT_THE_PATH:
+            raise Unavailable(f"{os.strerror(error.errno).lower()}: {path}", path=path) from error
         raise InvalidInput(f"{os.strerror(error.errno or 0).lower()}: {path}", path=path) from error
     except ValueError as error:
         raise InvalidInput(f"not a path: {path!r}", path=path) from error
+
+
+def _nothing_at(error: NotFound | InvalidInput) -> None:
+    """Below a file there is nothing; any other error stands."""
+    if not isinstance(error, NotFound) and not isinstance(error.__cause__, NotADirectoryError):
+        raise error
 
 
 def _lstat(folder: int, name: str) -> os.stat_result | None:
@@ -377,16 +390,18 @@ def _state(folder: int, name: str) -> FileState | None:
         return FileState("folder", b"", mode, stamp)
     if not stat.S_ISREG(found.st_mode):
         return FileState("other", b"", mode, stamp)
+    if found.st_size > STATE_LIMIT:
+        raise TooLarge(f"file is over {STATE_LIMIT} bytes: {name}", limit=STATE_LIMIT)
     fd = os.open(name, _READ | os.O_NOFOLLOW, dir_fd=folder)
     try:
-        return FileState("file", _read_all(fd, None), mode, stamp)
+        return FileState("file", _read_all(fd, STATE_LIMIT), mode, stamp)
     finally:
         os.close(fd)
 
 
-def _read_all(fd: int, limit: int | None) -> bytes:
+def _read_all(fd: int, limit: int) -> bytes:
     with os.fdopen(fd, "rb", closefd=False) as file:
-        return file.read(-1 if limit is None else limit)
+        return file.read(limit)
 
 
 def _temporary_name() -> str:

@@ -17,7 +17,7 @@ from coder.model.changes import FileDifference, Hunk, Operation
 from coder.worktrees.checkout import Move, overwrite, write_back
 from coder.worktrees.git import hold_folder, run_in_thread
 from coder.worktrees.names import shown_name, stored_name
-from coder.worktrees.shadow import Shadow, create_shadow
+from coder.worktrees.shadow import Shadow, create_shadow, settle
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ async def snapshot(shadow: Shadow) -> str:
     async with hold_folder(shadow.git_dir):
         # nobody else is at it: a lock that is there is a dead run's
         await run_in_thread(lambda: (shadow.git_dir / "index.lock").unlink(missing_ok=True))
+        await settle(shadow)
         for attempt in itertools.count(1):
             try:
                 await _update_index(shadow)
@@ -147,7 +148,7 @@ async def replace_in_tree(
 ) -> str:
     """`tree` with the files of `differences` moved to one of their sides."""
     index = shadow.git_dir / f"index.{os.urandom(8).hex()}"
-    entries = b"".join(_index_entries(differences, side))
+    entries = b"".join(_index_entries(differences, side, len(tree)))
     try:
         await shadow.git("read-tree", tree, index=index)
         await shadow.git("update-index", "--replace", "-z", "--index-info", index=index, input=entries)
@@ -254,7 +255,9 @@ def _prefixed(prefix: str, name: str) -> str:
     return f'"{prefix}{name[1:]}' if name.startswith('"') else prefix + name
 
 
-def _index_entries(differences: Sequence[FileDifference], side: Literal["new", "base"]) -> Iterable[bytes]:
+def _index_entries(
+    differences: Sequence[FileDifference], side: Literal["new", "base"], id_length: int
+) -> Iterable[bytes]:
     """Removals before additions: a file may stand where another's folder was."""
     wanted: dict[str, tuple[str, str]] = {}
     for each in differences:
@@ -265,6 +268,6 @@ def _index_entries(differences: Sequence[FileDifference], side: Literal["new", "
             wanted[path] = (mode, blob)
     paths = {path for each in differences for path in (each.file_path, each.old_path) if path is not None}
     for path in sorted(paths - wanted.keys()):
-        yield b"0 " + b"0" * 40 + b"\t" + os.fsencode(stored_name(path)) + b"\0"
+        yield b"0 " + b"0" * id_length + b"\t" + os.fsencode(stored_name(path)) + b"\0"
     for path, (mode, blob) in sorted(wanted.items()):
         yield f"{mode} {blob}\t".encode() + os.fsencode(stored_name(path)) + b"\0"

@@ -135,7 +135,7 @@ async def has_unsaved_commits(repo: Path, path: Path, branch: str) -> bool:
     commits = sorted(head for head in heads if head is not None)
     if not commits:
         return False
-    others = ("--not", f"--exclude=refs/heads/{branch}", "--branches", "--tags", "--remotes")
+    others = ("--not", f"--exclude={branch}", "--branches", "--tags", "--remotes")
     return bool(await run_git("rev-list", "--max-count=1", *commits, *others, cwd=repo))
 
 

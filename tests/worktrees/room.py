@@ -1,0 +1,37 @@
+"""A repository, a worktree of it and the host's shadow of that worktree, as a session has them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from coder.model.changes import FileDifference
+from coder.testing.repositories import make_repository
+from coder.worktrees import tree
+from coder.worktrees.shadow import Shadow
+from coder.worktrees.worktree import add_worktree
+
+BRANCH = "coder/0123456789"
+
+
+@dataclass(frozen=True)
+class Room:
+    repo: Path
+    worktree: Path
+    shadow: Shadow
+    base: str
+
+    async def differences(self) -> list[FileDifference]:
+        """What the worktree holds now against the base."""
+        return await tree.differences(self.shadow, self.base, await tree.snapshot(self.shadow))
+
+
+async def open_room(
+    folder: Path, files: dict[str, str | bytes], prepare: Callable[[Path], None] = lambda repo: None
+) -> Room:
+    """`prepare` may change the repository before the worktree is made."""
+    repo = make_repository(folder / "repo", files)
+    prepare(repo)
+    worktree = folder / "worktrees" / "session"
+    added = await add_worktree(repo, worktree, BRANCH, None)
+    shadow = await tree.open_shadow(folder / "shadow.git", repo, worktree, added.tree)
+    return Room(repo, worktree, shadow, await tree.snapshot(shadow))
