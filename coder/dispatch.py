@@ -59,6 +59,13 @@ class _Turn:
     starting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     done: anyio.Event = field(default_factory=anyio.Event)
     summary: str = ""
+    is_announced: bool = False
+
+    def announce(self, commit: Commit) -> None:
+        """Record the turn's start and its prompt, once."""
+        if not self.is_announced:
+            commit.append(TurnStarted(task_id=self.task.id), agent=self.task.agent, task_id=self.task.id)
+            commit.append(UserText(text=self.task.input), agent=self.task.agent, task_id=self.task.id)
 
 
 class Dispatcher:
@@ -282,15 +289,15 @@ class Dispatcher:
 
     async def _run_turn(self, turn: _Turn) -> TurnResult:
         task = turn.task
-        is_announced = not self._pool.is_warm(task.session_id, task.agent)
-        if is_announced:
+        if not self._pool.is_warm(task.session_id, task.agent):
             async with self._journal.commit(task.session_id) as commit:
-                _announce(commit, task)
+                turn.announce(commit)
+            turn.is_announced = True
         session = await self._sessions.get(task.session_id)
         result = TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         with turn.starting:
             async with self._pool.lease(_options(session, task.agent, task)) as lease:
-                await self._mark_working(task, is_announced=is_announced)
+                await self._mark_working(turn)
                 with anyio.CancelScope(shield=True):
                     result = await self._prompt(turn, lease)
         return result
@@ -321,15 +328,16 @@ class Dispatcher:
             self._pool.report_success(task.session_id, task.agent)
         return result
 
-    async def _mark_working(self, task: Task, *, is_announced: bool) -> None:
+    async def _mark_working(self, turn: _Turn) -> None:
         """The last step before the prompt may leave the host: from here on it is never sent again by itself."""
+        task = turn.task
         async with self._journal.commit(task.session_id) as commit:
-            if not is_announced:
-                _announce(commit, task)
+            turn.announce(commit)
             await tasks.mark_sent(commit.connection, task.id, task.attempt)
             await agent_sessions.set_status(commit.connection, task.session_id, task.agent, AgentSessionStatus.ACTIVE)
             status = AgentStatusChanged(agent=task.agent, status="working")
             commit.append(status, agent=task.agent, task_id=task.id)
+        turn.is_announced = True
 
     async def _finish(self, turn: _Turn, result: TurnResult) -> None:
         """One transaction: the turn's changes, the task's state, and the records of both."""
@@ -356,6 +364,7 @@ class Dispatcher:
     ) -> None:
         task = turn.task
         async with self._journal.commit(task.session_id) as commit:
+            turn.announce(commit)
             if found is not None:
                 await self._changes.record(commit, task.session_id, task.id, task.agent, found)
             if trouble is not None:
@@ -386,11 +395,6 @@ class Dispatcher:
             except Unavailable as error:
                 logger.warning("a turn's end waits for the database: %s", error)
                 await anyio.sleep(RETRY_SECONDS)
-
-
-def _announce(commit: Commit, task: Task) -> None:
-    commit.append(TurnStarted(task_id=task.id), agent=task.agent, task_id=task.id)
-    commit.append(UserText(text=task.input), agent=task.agent, task_id=task.id)
 
 
 def _ids(task: Task) -> dict[str, str]:
