@@ -150,10 +150,11 @@ class Child:
         known = await self._find(frozenset())
         await self._be_polite(polite, times.polite)
         known = await self._end(signal.SIGTERM, known, times.terminate)
-        if known:
+        if known or self.returncode is None or not sweep.HAS_PROC:
             known = await self._end(signal.SIGKILL, known, times.kill)
-        if known or self.returncode is None:
-            logger.error("child does not end", extra={"pid": self.pid, "left": sorted(p.pid for p in known)})
+        left = await self._find(known) if known else known
+        if left or self.returncode is None:
+            logger.error("child does not end", extra={"pid": self.pid, "left": sorted(p.pid for p in left)})
 
     async def _be_polite(self, polite: Callable[[], Awaitable[None]] | None, seconds: float) -> None:
         with anyio.move_on_after(seconds):
@@ -172,10 +173,10 @@ class Child:
     ) -> frozenset[sweep.Identity]:
         """Signal all that is left, newcomers too, until nothing is; returns what still lives after `seconds`."""
         asked: set[sweep.Identity] = set()
+        self._signal_group(number)
         left = await self._find(known)
         with anyio.move_on_after(seconds):
             while left or self.returncode is None:
-                self._signal_group(number)
                 for process in left:
                     if number is signal.SIGKILL:
                         sweep.send(process, number)
@@ -188,7 +189,7 @@ class Child:
         return left
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # all there is where /proc is missing; the number is ours until the child is reaped
+        # where /proc is missing the group is all that can be reached: what left it is not found there
         with suppress(ProcessLookupError, PermissionError):
             if not sweep.HAS_PROC or number is signal.SIGKILL:
                 os.killpg(self.pid, number)
