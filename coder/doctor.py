@@ -122,7 +122,7 @@ async def _port(settings: Settings) -> Finding:
 
 async def _is_coder(port: int) -> bool:
     try:
-        async with httpx2.AsyncClient(timeout=3, trust_env=False) as client:
+        async with httpx2.AsyncClient(timeout=1, trust_env=False) as client:
             Health.model_validate_json((await client.get(f"http://127.0.0.1:{port}/api/health")).content)
     except (httpx2.HTTPError, ValidationError):
         return False

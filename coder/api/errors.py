@@ -1,11 +1,11 @@
 """The one place where errors become HTTP answers, error frames and close codes."""
 
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import cast
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -120,7 +120,7 @@ def _nearest(error: BaseException, table: Mapping[type[BaseException], int], oth
 
 
 def _plain(fields: Mapping[str, object]) -> Json:
-    return cast(Json, orjson.loads(orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS)))
+    return cast(Json, json.loads(_printable(json.dumps(fields, default=str, skipkeys=True, ensure_ascii=False))))
 
 
 def _printable(text: str) -> str:
