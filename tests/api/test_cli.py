@@ -66,6 +66,25 @@ async def test_a_prompt_is_shown_and_its_change_applied(tmp_path: Path, database
         assert (repository / "notes.md").read_text().strip() == "hi"
 
 
+@pytest.mark.scenario("cli: The host runs until it is told to stop")
+async def test_up_prints_the_link_serves_and_ends_well(tmp_path: Path, database_url: str):
+    home = ["--home", str(tmp_path / "home")]
+    more = environment(CODER_DATABASE_URL=database_url, CODER_PROVIDERS_PATH=str(tmp_path / "providers.json"))
+    with anyio.fail_after(60):
+        async with await anyio.open_process(
+            [sys.executable, "-m", "coder", *home, "up", "--port", "auto"], env=more, stderr=None
+        ) as process:
+            assert process.stdout is not None
+            told = b""
+            while b"#token=" not in told or not told.endswith(b"\n"):
+                told += await process.stdout.receive()
+            url, _, token = told.decode().split("http", 1)[1].strip().partition("/#token=")
+            assert token == load_token(tmp_path / "home")
+            assert (await coder(*home, "--url", f"http{url}", "projects", "list")).code == 0
+            process.terminate()
+            assert await process.wait() == 0
+
+
 @pytest.mark.scenario("cli: Exit codes tell how a turn ended")
 async def test_each_end_of_a_turn_has_its_exit_code(tmp_path: Path, database_url: str):
     async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
