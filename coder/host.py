@@ -13,6 +13,7 @@ from coder.backends.launch import Launch
 from coder.changes import Changes
 from coder.dispatch import Dispatcher
 from coder.journal import Journal, open_journal
+from coder.model.values import now
 from coder.permissions import Permissions
 from coder.pool import AgentPool, open_pool
 from coder.processes.supervisor import open_supervisor
@@ -20,6 +21,7 @@ from coder.projects import Projects
 from coder.providers.providers import Providers, open_providers
 from coder.sessions import Sessions
 from coder.settings import Settings, inherited_environment
+from coder.store import idempotency
 from coder.store.database import Store, open_store
 from coder.store.embedded import open_embedded
 from coder.store.notify import open_listener
@@ -143,7 +145,10 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
 
 
 async def _reconcile(host: Host) -> None:
-    """What a dead run left: open requests, running turns, half-made sessions."""
+    """What a dead run left: keys of commands that got no answer, open requests, running turns, half-made sessions."""
+    async with host.store.transaction() as connection:
+        await idempotency.drop_unanswered(connection, host.run_id)
+        await idempotency.drop_older(connection, now() - KEPT_KEYS)
     await host.permissions.reconcile()
     await host.dispatcher.reconcile()
     await host.sessions.reconcile()

@@ -32,7 +32,7 @@ _STATUS: Mapping[type[BaseException], int] = {
     errors.Conflict: 409,
     errors.GitError: 502,
     errors.AgentError: 502,
-    errors.AgentUnavailable: 503,
+    errors.AgentUnavailable: 409,
     errors.AgentTimeout: 504,
     errors.AuthRequired: 409,
     errors.Unavailable: 503,
@@ -66,6 +66,7 @@ def close_code_of(error: BaseException) -> int:
 
 def problem_of(error: Exception) -> Problem:
     """The problem document of an error. Only what a `CoderError` says on purpose reaches the reader."""
+    error = _lone(error)
     if isinstance(error, HTTPException):
         code = _HTTP_CODES.get(error.status_code, "http_error")
         return _problem(error.status_code, error.detail, code, False)
@@ -88,7 +89,7 @@ def problem_response(error: Exception) -> Response:
     if problem.status == 500:
         logger.error("request failed", exc_info=error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if problem.status == 503 and problem.retryable:
+    if problem.status == 503:
         headers["Retry-After"] = str(_RETRY_AFTER_S)
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -105,6 +106,16 @@ def error_frame(error: Exception, id: str | None = None) -> ErrorFrame:
     if problem.status == 500:
         logger.error("frame failed", exc_info=error)
     return ErrorFrame(id=id, code=problem.code, message=problem.detail, retryable=problem.retryable)
+
+
+def _lone(error: Exception) -> Exception:
+    """What a task group wrapped, where it is one error alone."""
+    while isinstance(error, ExceptionGroup):
+        inner = cast("ExceptionGroup[Exception]", error).exceptions
+        if len(inner) > 1:
+            break
+        error = inner[0]
+    return error
 
 
 def _problem(status: int, detail: str, code: str, retryable: bool) -> Problem:

@@ -10,6 +10,8 @@ from coder.client import Client
 from coder.errors import Conflict, IdempotencyMismatch, MergeConflict, UnsavedWork, WrongState
 from coder.model.changes import ChangeStatus
 from coder.protocol import Prompt
+from coder.store import idempotency
+from coder.store.database import open_store
 from coder.testing.harness import LiveHost, open_live_host
 from coder.testing.repositories import make_repository
 from tests.api.wire import JSON, Reply, good_headers, open_test_session, send_raw
@@ -75,6 +77,15 @@ async def test_a_command_that_failed_may_be_tried_again_with_its_key(tmp_path: P
         body = orjson.dumps({"repo_path": str(folder)})
         assert (await _post(live, "/api/projects", body, "k")).status == 422
         make_repository(folder)
+        assert (await _post(live, "/api/projects", body, "k")).status == 201
+
+
+@pytest.mark.scenario("api: A key that a dead host left is free again")
+async def test_a_command_that_a_dead_host_never_answered_may_be_sent_again(tmp_path: Path, database_url: str):
+    body = orjson.dumps({"repo_path": str(make_repository(tmp_path / "repo"))})
+    async with open_store(database_url, run_id="dead") as store, store.transaction() as connection:
+        await idempotency.reserve(connection, "POST /api/projects", "k", "hash", "dead")
+    async with open_live_host(tmp_path / "home", database_url) as live:
         assert (await _post(live, "/api/projects", body, "k")).status == 201
 
 
