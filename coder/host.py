@@ -26,6 +26,9 @@ from coder.store.database import Store, open_store
 from coder.store.embedded import open_embedded
 from coder.store.notify import open_listener
 
+KEPT_KEYS = timedelta(days=7)
+"""How long the answer to a command with an idempotency key can be asked for again, counted at each start."""
+
 
 @dataclass
 class Host:

@@ -110,12 +110,10 @@ def error_frame(error: Exception, id: str | None = None) -> ErrorFrame:
 
 def _lone(error: Exception) -> Exception:
     """What a task group wrapped, where it is one error alone."""
-    while isinstance(error, ExceptionGroup):
-        inner = cast("ExceptionGroup[Exception]", error).exceptions
-        if len(inner) > 1:
-            break
-        error = inner[0]
-    return error
+    if not isinstance(error, ExceptionGroup):
+        return error
+    inner = cast("ExceptionGroup[Exception]", error).exceptions
+    return _lone(inner[0]) if len(inner) == 1 else cast(Exception, error)
 
 
 def _problem(status: int, detail: str, code: str, retryable: bool) -> Problem:
