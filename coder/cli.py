@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from coder import __version__, app, doctor
 from coder.client import UNREACHABLE, Client
-from coder.errors import CoderError, InvalidInput, NotFound
+from coder.errors import CoderError, Conflict, InvalidInput, NotFound
 from coder.model.changes import Change, ChangeStatus
 from coder.model.providers import ProviderSnapshot
 from coder.model.tasks import TaskState
@@ -395,10 +395,16 @@ async def _all_pages(fetch: Callable[[str | None], Awaitable[Page[Item]]]) -> li
 
 
 async def _project_id(client: Client, name: str) -> str:
+    """The project of a repository's path, registered where it is not yet; anything else is an id."""
     path = await anyio.Path(name).expanduser()
-    if await path.is_dir():
+    if not await path.is_dir():
+        return name
+    try:
         return (await client.register_project(str(await path.absolute()))).id
-    return name
+    except Conflict as error:
+        if error.stable_code != "project_exists":
+            raise
+        return str(error.fields["project_id"])
 
 
 async def _new_session(client: Client, path: str) -> str:

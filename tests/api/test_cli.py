@@ -63,6 +63,8 @@ async def test_a_prompt_is_shown_and_its_change_applied(tmp_path: Path, database
         assert "+hi" in shown.out
         applied = await coder(*at(live), "changes", "apply", "--session", session)
         assert (applied.code, applied.out) == (0, "applied notes.md\n"), applied
+        again = await coder(*at(live), "prompt", "--project", str(repository), "--agent", "demo", "say Again")
+        assert (again.code, "Again" in again.out) == (0, True), again
         assert (repository / "notes.md").read_text().strip() == "hi"
 
 
