@@ -31,7 +31,7 @@ Parsed = TypeVar("Parsed")
 Fields = TypeVar("Fields", bound=BaseModel)
 
 
-async def read_bytes(request: Request, limit: int) -> bytes:
+async def read_bytes(request: Request, limit: int, *, deadline: float = READ_DEADLINE) -> bytes:
     """The whole JSON body as it came, empty where there is none.
 
     Raises:
@@ -42,13 +42,13 @@ async def read_bytes(request: Request, limit: int) -> bytes:
         raise TooLarge(f"the body is over {limit} bytes", limit=limit)
     body = bytearray()
     try:
-        with anyio.fail_after(READ_DEADLINE):
+        with anyio.fail_after(deadline):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
                     raise TooLarge(f"the body is over {limit} bytes", limit=limit)
     except TimeoutError as error:
-        raise TooSlow(f"the body did not arrive within {READ_DEADLINE:g} s") from error
+        raise TooSlow(f"the body did not arrive within {deadline:g} s") from error
     except ClientDisconnect as error:
         raise MalformedBody("the client left before the body was complete") from error
     # A write without a body is checked too: forms and plain text are what another site's page can send unasked.

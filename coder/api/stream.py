@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -76,7 +77,7 @@ class Viewer:
             await self._receive_frames()
             self._group.cancel_scope.cancel()
         if self._end is not None:
-            with anyio.move_on_after(1, shield=True):
+            with anyio.move_on_after(1, shield=True), suppress(WebSocketDisconnect, WebSocketDisconnected):
                 await self._websocket.close(close_code_of(self._end), str(self._end)[:100])
 
     async def _receive_frames(self) -> None:
@@ -100,12 +101,8 @@ class Viewer:
             frame = parse_json(client_frame, data)
             id = getattr(frame, "id", None)
             await self._obey(frame)
-        except CoderError as error:
-            await self._send(error_frame(error, id or _id_in(data)))
-        except (WebSocketDisconnect, WebSocketDisconnected):
-            raise
         except Exception as error:
-            await self._send(error_frame(error, id))
+            await self._send(error_frame(error, id or _id_in(data)))
 
     async def _obey(self, frame: ClientFrame) -> None:
         match frame:
@@ -155,31 +152,34 @@ class Viewer:
         with scope:
             try:
                 await self._feed(frame)
-            except CoderError as error:
-                await self._send(error_frame(error).model_copy(update={"session_id": frame.session_id}))
-            except (WebSocketDisconnect, WebSocketDisconnected):
-                raise
             except Exception as error:
                 await self._send(error_frame(error).model_copy(update={"session_id": frame.session_id}))
             if self._subscriptions.get(frame.session_id) is scope:
                 del self._subscriptions[frame.session_id]
 
     async def _feed(self, frame: Subscribe) -> None:
-        journal = self._host.journal
-        after = frame.after
-        if after is None or not await journal.is_known(frame.session_id, after, frame.epoch):
-            snapshot = await journal.snapshot(frame.session_id)
-            await self._send(snapshot)
-            after = snapshot.seq
-        async with journal.follow(frame.session_id, after) as follower:
-            while True:
+        journal, session_id, after = self._host.journal, frame.session_id, frame.after
+        if after is None or not await journal.is_known(session_id, after, frame.epoch):
+            after = await self._send_snapshot(session_id)
+        is_served = False
+        while True:
+            async with journal.follow(session_id, after) as follower:
                 try:
-                    batch = await follower.receive()
+                    while True:
+                        batch = await follower.receive()
+                        for text in event_frames(session_id, batch, self._limits.frame_bytes):
+                            await self._send_text(text)
+                        is_served, after = True, batch.last_seq
                 except Lagged:
-                    return await self._send(LaggedFrame(session_id=frame.session_id, seq=after))
-                for text in event_frames(frame.session_id, batch, self._limits.frame_bytes):
-                    await self._send_text(text)
-                after = batch.last_seq
+                    if is_served:
+                        return await self._send(LaggedFrame(session_id=session_id, seq=after))
+            # Too far behind from the start: a viewer that comes back after `lagged` must not be told so for ever.
+            after = await self._send_snapshot(session_id)
+
+    async def _send_snapshot(self, session_id: str) -> int:
+        snapshot = await self._host.journal.snapshot(session_id)
+        await self._send(snapshot)
+        return snapshot.seq
 
     async def _send(self, frame: BaseModel) -> None:
         await self._send_text(frame.model_dump_json())

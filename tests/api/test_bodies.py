@@ -5,13 +5,16 @@ import time
 from contextlib import suppress
 from typing import Any, cast
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.types import Message
 
-from coder.api.bodies import check_json, parse_model, parse_query
+from coder.api.bodies import check_json, parse_model, parse_query, read_bytes
 from coder.api.queries import PageQuery
-from coder.errors import InvalidInput, MalformedBody
+from coder.errors import InvalidInput, MalformedBody, TooSlow
 from coder.protocol import NewProject, Prompt
 
 MALFORMED = [
@@ -46,6 +49,19 @@ UNUSABLE = [
     b'{"a": "\\ud800"}',
     b'{"a": ["\\udfff"]}',
 ]
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for():
+    async def receive() -> Message:
+        if not chunks:
+            await anyio.sleep_forever()
+        return {"type": "http.request", "body": chunks.pop(), "more_body": True}
+
+    chunks = [b'{"name"']
+    headers = [(b"content-type", b"application/json")]
+    request = Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive)
+    with anyio.fail_after(5), pytest.raises(TooSlow):
+        await read_bytes(request, 1000, deadline=0.01)
 
 
 @pytest.mark.parametrize("data", MALFORMED, ids=lambda data: repr(data[:20]))

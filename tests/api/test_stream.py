@@ -18,6 +18,7 @@ from websockets.uri import parse_uri
 
 from coder.api.stream import StreamLimits
 from coder.client import Client
+from coder.journal import LAG_LIMIT
 from coder.model.events import Record, Text
 from coder.model.permissions import PermissionRequest
 from coder.model.sessions import Session
@@ -143,6 +144,18 @@ async def test_a_number_of_another_life_is_answered_with_a_snapshot(tmp_path: Pa
         await next_frame(socket)
         await subscribe(socket, session.id, last + 1, "another life")
         assert (await next_frame(socket)).type == "snapshot"
+
+
+async def test_a_viewer_that_is_too_far_behind_starts_over_from_a_snapshot(tmp_path: Path, database_url: str):
+    async with open_scene(tmp_path, database_url) as (live, _, session), open_socket(live) as socket:
+        last = await say(live, session, *("x" for _ in range(LAG_LIMIT + 10)))
+        await live.host.journal.flush(session.id)
+        await next_frame(socket)
+        await subscribe(socket, session.id, 0)
+        snapshot = await next_frame(socket)
+        assert isinstance(snapshot, SnapshotFrame)
+        assert (snapshot.seq, snapshot.has_more, snapshot.events[-1].seq) == (last, True, last)
+        assert texts_of(await read_until(socket, await say(live, session, "on"))) == ["on"]
 
 
 @pytest.mark.scenario("stream: A viewer that stops reading is dropped and slows nobody")
