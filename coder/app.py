@@ -55,9 +55,7 @@ async def open_serving(
                 yield Serving(host, url)
             finally:
                 with anyio.CancelScope(shield=True):
-                    await host.drain()
-                    await host.pool.close_all()
-                    await host.journal.flush_all()
+                    await host.finish()
 
 
 async def serve(settings: Settings, announce: Callable[[Serving], None]) -> None:
@@ -91,6 +89,8 @@ def run(settings: Settings) -> None:
         HostConfigError: it cannot start as it is set up.
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # one line per connection is the server's idea of news
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         anyio.run(serve, settings, _print_login)
     except BaseExceptionGroup as group:

@@ -24,6 +24,7 @@ from coder.model.sessions import AgentSession, Project, Session
 from coder.model.tasks import ENDED, Task, TaskState
 from coder.model.values import Json
 from coder.protocol import (
+    DRAINING,
     SUBPROTOCOL,
     ChangeDecision,
     ErrorFrame,
@@ -386,6 +387,8 @@ class _Following:
                     await self._subscribe(socket)
                 case PingFrame():
                     await socket.send(Pong().model_dump_json())
+                case ErrorFrame(code=code) if code == DRAINING:
+                    pass
                 case ErrorFrame():
                     raise _named(frame.code, None)(frame.message, code=frame.code)
                 case _:

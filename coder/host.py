@@ -33,7 +33,10 @@ KEPT_KEYS = timedelta(days=7)
 
 @dataclass
 class Host:
-    """Everything a request may need, ready for use. `draining` is set when the host begins to stop."""
+    """Everything a request may need, ready for use.
+
+    `draining` is set when the host begins to stop, `closing` when nothing will happen any more that viewers could see.
+    """
 
     settings: Settings
     token: str
@@ -47,6 +50,7 @@ class Host:
     sessions: Sessions
     dispatcher: Dispatcher
     draining: anyio.Event = field(default_factory=anyio.Event)
+    closing: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def run_id(self) -> str:
@@ -61,6 +65,13 @@ class Host:
         """Refuse new work, tell viewers, wait for turns up to the grace time, then cancel them."""
         self.draining.set()
         await self.dispatcher.stop(self.settings.shutdown_grace)
+
+    async def finish(self) -> None:
+        """Drain, end every agent, store the journal, and let the viewers go."""
+        await self.drain()
+        await self.pool.close_all()
+        await self.journal.flush_all()
+        self.closing.set()
 
 
 @asynccontextmanager

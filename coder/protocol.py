@@ -14,6 +14,8 @@ from coder.model.values import Input, Json, Value
 Item = TypeVar("Item")
 
 SUBPROTOCOL = "coder.v1"
+DRAINING = "draining"
+"""Code of the error frame that says that the host is stopping; the socket stays open while running turns end."""
 PROTOCOL_VERSION = 1
 
 INPUT_LIMIT = 256 * 1024

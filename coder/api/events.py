@@ -80,12 +80,12 @@ class EventStream(Response):
                     pass
                 group.cancel_scope.cancel()
 
-            async def leave_when_draining() -> None:
-                await self._host.draining.wait()
+            async def leave_when_closing() -> None:
+                await self._host.closing.wait()
                 group.cancel_scope.cancel()
 
             group.start_soon(leave_when_gone)
-            group.start_soon(leave_when_draining)
+            group.start_soon(leave_when_closing)
             try:
                 await self._feed()
             except TimeoutError:

@@ -23,6 +23,7 @@ from coder.host import Host
 from coder.journal import Batch, Lagged
 from coder.model.permissions import PermissionRequest
 from coder.protocol import (
+    DRAINING,
     SUBPROTOCOL,
     Ack,
     Cancel,
@@ -71,7 +72,7 @@ class Viewer:
         """Serve the socket until the viewer leaves, is dropped, or the host stops."""
         async with anyio.create_task_group() as self._group:
             self._group.start_soon(self._beat)
-            self._group.start_soon(self._leave_when_draining)
+            self._group.start_soon(self._leave_when_closing)
             welcome = Welcome(version=__version__, heartbeat_s=self._limits.heartbeat, epoch=self._host.journal.epoch)
             await self._send(welcome)
             await self._receive_frames()
@@ -212,8 +213,10 @@ class Viewer:
             await anyio.sleep(self._limits.heartbeat)
             await self._send(PingFrame())
 
-    async def _leave_when_draining(self) -> None:
+    async def _leave_when_closing(self) -> None:
         await self._host.draining.wait()
+        await self._send(error_frame(Unavailable("the host is stopping; running turns may end", code=DRAINING)))
+        await self._host.closing.wait()
         self._leave(Unavailable("the host is restarting"))
 
 

@@ -23,7 +23,7 @@ from coder.model.events import Record, Text
 from coder.model.permissions import PermissionRequest
 from coder.model.sessions import Session
 from coder.model.tasks import Task
-from coder.protocol import Ack, ErrorFrame, EventsFrame, ServerFrame, SnapshotFrame, Welcome
+from coder.protocol import DRAINING, Ack, ErrorFrame, EventsFrame, ServerFrame, SnapshotFrame, Welcome
 from coder.testing.harness import LiveHost, open_live_host
 from tests.api.wire import good_headers, next_frame, open_request, open_socket, open_test_session, send_raw
 
@@ -279,6 +279,10 @@ async def test_a_host_that_stops_closes_its_sockets_and_takes_no_new_ones(tmp_pa
     async with open_live_host(tmp_path, database_url) as live, open_socket(live) as socket:
         await next_frame(socket)
         await live.host.drain()
+        told = await next_frame(socket)
+        assert isinstance(told, ErrorFrame)
+        assert told.code == DRAINING
+        await live.host.finish()
         with anyio.fail_after(5), pytest.raises(ConnectionClosed) as caught:
             await socket.recv()
         assert caught.value.rcvd is not None
