@@ -6,6 +6,7 @@ import type { PermissionItem } from "./fold.ts";
 import type { PermissionOption, PermissionRequest } from "./protocol.ts";
 import { answer, dismiss, usePane } from "./store.ts";
 import { ToolBody, hasBody } from "./tool.tsx";
+import { shownTitle } from "./words.ts";
 
 /** The question that blocks the turn, with the agent's own answers. Digits choose, unless one is writing. */
 export function PermissionCard({ request, more, root }: { request: PermissionRequest; more: number; root: string | null }) {
@@ -34,7 +35,7 @@ export function PermissionCard({ request, more, root }: { request: PermissionReq
             <span className="font-medium text-ink">{request.agent}</span> asks for permission
             {more > 0 && ` · ${more} more waiting`}
           </p>
-          <p className="mt-0.5 font-mono text-xs font-medium break-words">{request.tool_call.title}</p>
+          <p className="mt-0.5 font-mono text-xs font-medium break-words">{shownTitle(request.tool_call, root)}</p>
         </div>
         {hasBody(request.tool_call) && (
           <Button look="quiet" className="h-6 px-1.5" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>

@@ -20,7 +20,7 @@ import { Spinner } from "./controls.tsx";
 import type { ToolItem } from "./fold.ts";
 import { unifiedDiff } from "./lines.ts";
 import type { ContentBlock, TerminalOutput, ToolCall } from "./protocol.ts";
-import { TOOL_STATUS, plainOutput, readable, shownPath } from "./words.ts";
+import { TOOL_STATUS, plainOutput, readable, shownPath, shownTitle } from "./words.ts";
 
 const DiffText = lazy(() => import("./diff.tsx"));
 
@@ -46,8 +46,9 @@ export const ToolCard = memo(function ToolCard({ item, root }: { item: ToolItem;
   const Icon = ICONS[call.kind] ?? Wrench;
   const place = call.locations[0];
   const path = place && shownPath(place.path, root);
+  const title = shownTitle(call, root);
   return (
-    <section aria-label={`Tool: ${call.title}`} className="border-line not-first:border-t">
+    <section aria-label={`Tool: ${title}`} className="border-line not-first:border-t">
       <button
         type="button"
         aria-expanded={isShown}
@@ -55,8 +56,8 @@ export const ToolCard = memo(function ToolCard({ item, root }: { item: ToolItem;
         className="flex min-h-8 w-full items-center gap-2 px-2.5 py-1 text-left hover:bg-hover"
       >
         <Icon aria-hidden className="size-3.5 shrink-0 text-faint" />
-        <span className="min-w-0 truncate font-mono text-xs">{call.title || call.name || call.kind}</span>
-        {place && path && !call.title.includes(path) && (
+        <span className="min-w-0 truncate font-mono text-xs">{title}</span>
+        {place && path && !title.includes(path) && (
           <span className="min-w-0 truncate font-mono text-2xs text-faint">
             {path}
             {place.line ? `:${place.line}` : ""}

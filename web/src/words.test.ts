@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 
-import { durationOf, plainOutput, readable, splitPath } from "./words.ts";
+import type { ToolCall } from "./protocol.ts";
+import { durationOf, plainOutput, readable, shownTitle, splitPath } from "./words.ts";
 
 it("cleans terminal output of colours and overwritten progress", () => {
   expect(plainOutput("\u001b[32mok\u001b[0m\r\n10%\r100%\n\u001b]0;title\u0007done")).toBe("ok\n100%\ndone");
@@ -22,4 +23,10 @@ it("shows text as it is and other values as JSON", () => {
 it("tells the folder from the name", () => {
   expect(splitPath("src/deep/a.ts")).toEqual({ folder: "src/deep/", name: "a.ts" });
   expect(splitPath("a.ts")).toEqual({ folder: "", name: "a.ts" });
+});
+
+it("names a call without the worktree's own path", () => {
+  const call = { title: "mv /w/a.txt /w/b.txt", name: null, kind: "move" } as ToolCall;
+  expect(shownTitle(call, "/w")).toBe("mv a.txt b.txt");
+  expect(shownTitle({ ...call, title: "" }, null)).toBe("move");
 });

@@ -93,6 +93,12 @@ export function shownPath(path: string, root: string | null): string {
   return root && path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path;
 }
 
+/** What a call says it does, its paths as `shownPath` says them. */
+export function shownTitle(call: ToolCall, root: string | null): string {
+  const title = call.title || call.name || call.kind;
+  return root ? title.replaceAll(`${root}/`, "") : title;
+}
+
 export function splitPath(path: string): { folder: string; name: string } {
   const cut = path.lastIndexOf("/") + 1;
   return { folder: path.slice(0, cut), name: path.slice(cut) };
