@@ -1,0 +1,135 @@
+"""The private home of one server: its folders, what it takes over from the user's own, and its environment.
+
+A server keeps the conversations of one agent of one session in a database of its own, under the folder that the host
+gives. Sign-ins and configuration are the user's: they are linked, not copied.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from coder.backends.acp.wire import Fields, fields
+from coder.model.values import Json
+
+PLUGIN_PACKAGE = "@opencode-ai/plugin"
+SWITCHES: Mapping[str, str] = {
+    "OPENCODE_DISABLE_AUTOUPDATE": "1",
+    "OPENCODE_DISABLE_MODELS_FETCH": "1",
+    "OPENCODE_DISABLE_SHARE": "1",
+    "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+    "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
+    "OPENCODE_DISABLE_TERMINAL_TITLE": "1",
+    "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
+}
+"""Nothing is fetched, and what a repository brings along is not run. An entry of the catalogue may say otherwise."""
+PASSWORD = "OPENCODE_SERVER_PASSWORD"
+
+_FOLDERS = {"CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state", "CACHE": ".cache"}
+_INSTRUCTIONS = ("AGENTS.md", "CLAUDE.md", "CONTEXT.md")
+_OWN_CONFIG = frozenset({"node_modules", "package.json", "package-lock.json", "bun.lock", "bun.lockb", ".gitignore"})
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a server lives. `cwd` is empty: a request that names no folder concerns nothing."""
+
+    folder: Path
+
+    @property
+    def cwd(self) -> Path:
+        return self.folder / "empty"
+
+    @property
+    def shell(self) -> Path:
+        return self.folder / "shell"
+
+    def place(self, kind: str) -> Path:
+        """One of the XDG folders, by the middle of its variable's name."""
+        return self.folder / kind.lower()
+
+    def prepare(self, env: Mapping[str, str], version: str) -> None:
+        """Make the folders and links; may be done again. Blocks."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.cwd, *(self.place(kind) / "opencode" for kind in _FOLDERS)):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._link_what_is_the_users(env)
+        self._seed_plugin_package(version)
+        self.shell.write_text(_shell(env))
+        self.shell.chmod(0o700)
+
+    def environment(self, env: Mapping[str, str], worktree: Path) -> dict[str, str]:
+        """What the server, or the same program as an ACP agent, is started with."""
+        own = {f"XDG_{kind}_HOME": str(self.place(kind)) for kind in _FOLDERS}
+        config = _config(env.get("OPENCODE_CONFIG_CONTENT"), self.shell, worktree)
+        return {**SWITCHES, **env, **own, "OPENCODE_CONFIG_CONTENT": config}
+
+    def _link_what_is_the_users(self, env: Mapping[str, str]) -> None:
+        auth = _users(env, "DATA") / "auth.json"
+        # linked before it exists: who signs in later is signed in here too
+        _link(self.place("DATA") / "opencode" / "auth.json", auth)
+        _link(self.place("DATA") / "opencode" / "mcp-auth.json", _users(env, "DATA") / "mcp-auth.json")
+        config = _users(env, "CONFIG")
+        for entry in sorted(config.iterdir()) if config.is_dir() else ():
+            if entry.name not in _OWN_CONFIG:
+                _link(self.place("CONFIG") / "opencode" / entry.name, entry)
+        for name in ("models.json", "bin"):
+            if (found := _users(env, "CACHE") / name).exists():
+                _link(self.place("CACHE") / "opencode" / name, found)
+
+    def _seed_plugin_package(self, version: str) -> None:
+        """The program would fetch this package, whatever switches are set, unless it seems to be there."""
+        folder = self.place("CONFIG") / "opencode"
+        wanted: Fields = {"dependencies": {PLUGIN_PACKAGE: version}}
+        lock: Fields = {"lockfileVersion": 3, "packages": {"": dict(wanted)}}
+        (folder / "node_modules").mkdir(exist_ok=True)
+        (folder / "package.json").write_bytes(orjson.dumps(wanted))
+        (folder / "package-lock.json").write_bytes(orjson.dumps(lock))
+
+
+def _users(env: Mapping[str, str], kind: str) -> Path:
+    return Path(env.get(f"XDG_{kind}_HOME") or Path(env.get("HOME", "/nonexistent"), _FOLDERS[kind])) / "opencode"
+
+
+def _link(path: Path, target: Path) -> None:
+    if path.is_symlink() or not path.exists():
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+
+
+def _shell(env: Mapping[str, str]) -> str:
+    """Tools run in the user's environment, not in the server's: without its password, with the user's own folders."""
+    names = (f"XDG_{kind}_HOME" for kind in _FOLDERS)
+    kept = [f"{name}={shlex.quote(env[name])}" for name in names if name in env]
+    dropped = [f"-u XDG_{kind}_HOME" for kind in _FOLDERS if f"XDG_{kind}_HOME" not in env]
+    scrubbed = " ".join([f"-u {PASSWORD}", "-u OPENCODE_CONFIG_CONTENT", *dropped, *kept])
+    return f"""#!/bin/sh
+case "${{SHELL:-}}" in */bash|*/zsh|*/dash|*/ksh) shell=$SHELL ;; *) shell=/bin/bash ;; esac
+[ -x "$shell" ] || shell=/bin/sh
+exec env {scrubbed} "$shell" "$@"
+"""
+
+
+def _config(users: str | None, shell: Path, worktree: Path) -> str:
+    try:
+        content: Json = orjson.loads(users) if users else {}
+    except orjson.JSONDecodeError:
+        return users or ""
+    given = dict(fields(content))
+    listed = given.get("instructions")
+    instructions: list[Json] = [*listed] if isinstance(listed, list) else []
+    # the first one counts, as where the program looks for them itself
+    found = next((path for name in _INSTRUCTIONS if (path := worktree / name).is_file()), None)
+    ours: dict[str, Json] = {
+        "autoupdate": False,
+        "share": "disabled",
+        "snapshot": False,
+        **given,
+        "shell": str(shell),
+        "agent": {"plan": {"permission": {"edit": "deny"}}, **fields(given.get("agent"))},
+    }
+    if found or instructions:
+        ours["instructions"] = [*instructions, *([str(found)] if found else [])]
+    return orjson.dumps(ours).decode()

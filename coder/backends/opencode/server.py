@@ -1,0 +1,209 @@
+"""One running `opencode serve`: on the loopback, behind a password, held by one task from its start to its end."""
+
+import logging
+import os
+import re
+import secrets
+import signal
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup, TaskStatus
+
+from coder.backends.acp.turn import AcpLimits
+from coder.backends.acp.wire import fields, text
+from coder.backends.opencode.home import PASSWORD, Home
+from coder.backends.opencode.http import HEARTBEAT_SECONDS, Http
+from coder.errors import AgentDied, AgentError, AgentTimeout, AgentUnavailable, CoderError
+from coder.processes.child import Child, ChildSpec
+from coder.processes.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+
+TESTED_VERSION = "1.18.33"
+ARGUMENTS = ("serve", "--hostname", "127.0.0.1", "--port", "0", "--print-logs", "--log-level", "ERROR")
+_LISTENING = re.compile(rb"listening on (http://127\.0\.0\.1:\d+)")
+_OBITUARY = 1.0
+"""Seconds to wait for the exit code of a server that does not answer any more."""
+_FAREWELL = 1.2
+"""Seconds that turns may take to end when the server is told to stop."""
+_LOOK = 0.05
+
+
+class ServerUnavailable(AgentUnavailable):
+    """There is no server to be had; the same program may do as an ACP agent."""
+
+
+class Server:
+    """`gone` is set when the server and all it started have ended; `end` says why, from when `ending` is set."""
+
+    def __init__(
+        self, label: str, command: tuple[str, ...], home: Home, supervisor: Supervisor, limits: AcpLimits
+    ) -> None:
+        self._label = label
+        self._command = command
+        self._home = home
+        self._supervisor = supervisor
+        self._limits = limits
+        self._life = anyio.CancelScope()
+        self._http: Http | None = None
+        self.port: int | None = None
+        self.version: str | None = None
+        self.is_up = False
+        self.end: AgentError | None = None
+        self.ending = anyio.Event()
+        self.gone = anyio.Event()
+
+    @property
+    def http(self) -> Http:
+        """Raises AgentError when the server never came up."""
+        if self._http is None:
+            raise self.end or AgentDied(f"{self._label} is not running")
+        return self._http
+
+    async def open(self, group: TaskGroup, env: Mapping[str, str], worktree: Path) -> None:
+        """Start the server; it answers, and only to us, when this returns.
+
+        Raises:
+            ServerUnavailable: it does not start, is not healthy, or does not demand its password.
+            AgentUnavailable: the program or the worktree is missing.
+        """
+        is_open = False
+        try:
+            await group.start(self._hold, env, worktree)
+            is_open = True
+        except AgentUnavailable:
+            raise
+        except AgentError as error:
+            raise ServerUnavailable(f"{self._label} server: {error}", stderr=error.fields.get("stderr")) from error
+        finally:
+            if not is_open:
+                self.gone.set()
+
+    def kill(self) -> None:
+        """Begin to end the server; `gone` follows within the deadlines of the ladder."""
+        self._life.cancel()
+
+    async def close(self) -> None:
+        """End what runs in the server, then the server."""
+        self.kill()
+        await self.gone.wait()
+
+    async def obituary(self, error: AgentError) -> AgentError:
+        """Why a request failed: the server's death, where it is dead or about to be found so."""
+        if isinstance(error, AgentDied):
+            with anyio.move_on_after(_OBITUARY):
+                await self.gone.wait()
+        return self.end or error
+
+    async def _hold(self, env: Mapping[str, str], worktree: Path, *, task_status: TaskStatus[None]) -> None:
+        if not await anyio.Path(worktree).is_dir():
+            raise AgentUnavailable(f"{self._label}: the worktree is gone: {worktree}")
+        await to_thread.run_sync(self._home.prepare, env, TESTED_VERSION)
+        password = secrets.token_urlsafe(32)
+        spec = ChildSpec(
+            (*self._command, *ARGUMENTS),
+            self._home.cwd,
+            {**self._home.environment(env, worktree), PASSWORD: password},
+            write_timeout=self._limits.write,
+        )
+        spec = replace(spec, stop=replace(spec.stop, polite=2 * _FAREWELL))
+        try:
+            async with AsyncExitStack() as stack, self._supervisor.open_child(spec) as child:
+                try:
+                    with self._life:
+                        http = await self._reach(child, password, worktree)
+                        self._http = await stack.enter_async_context(http)
+                        await self._check_health(http)
+                        self.is_up = True
+                        task_status.started()
+                        await self._drain(child)
+                        await child.wait()
+                finally:
+                    self.is_up = False
+                    with anyio.CancelScope(shield=True):
+                        await self._bury(child)
+        finally:
+            self.gone.set()
+
+    async def _reach(self, child: Child, password: str, worktree: Path) -> Http:
+        limits = self._limits
+        try:
+            with anyio.fail_after(limits.initialize):
+                url = await self._read_address(child)
+        except TimeoutError as error:
+            raise AgentTimeout(f"did not begin to listen within {limits.initialize:g} s") from error
+        except anyio.EndOfStream as error:
+            await child.wait()
+            raise self._death(child) from error
+        await self._prove_closed(url, worktree)
+        self.port = int(url.rpartition(":")[2])
+        silence = min(2.5 * HEARTBEAT_SECONDS, limits.inactivity)
+        return Http(url, password, worktree, timeout=limits.request, silence=silence)
+
+    async def _read_address(self, child: Child) -> str:
+        while True:
+            for line in await child.receive_lines():
+                if found := _LISTENING.search(line):
+                    return found[1].decode()
+
+    async def _prove_closed(self, url: str, worktree: Path) -> None:
+        async with Http(url, None, worktree, timeout=self._limits.request, silence=1) as stranger:
+            if (status := await stranger.status("/global/health")) != 401:
+                raise ServerUnavailable(f"{self._label} server answers strangers ({status}): it must not be used")
+
+    async def _check_health(self, http: Http) -> None:
+        health = fields(await http.get("/global/health"))
+        self.version = text(health.get("version"))
+        if health.get("healthy") is not True:
+            raise ServerUnavailable(f"{self._label} server says it is not healthy")
+        if self.version != TESTED_VERSION:
+            logger.info("server of another version: %s", self.version, extra={"agent": self._label})
+
+    async def _drain(self, child: Child) -> None:
+        with suppress(anyio.EndOfStream):
+            while True:
+                await child.receive_lines()
+
+    async def _bury(self, child: Child) -> None:
+        """Say why the server is gone; then end it and what it started."""
+        if self._life.cancel_called:
+            self.end = self.end or AgentDied(f"{self._label} was ended by the host")
+        elif self.end is None:
+            with anyio.move_on_after(_OBITUARY):
+                await child.wait()
+            self.end = self._death(child)
+        self.ending.set()
+
+        async def say_goodbye() -> None:
+            if self._http is not None:
+                with anyio.move_on_after(_FAREWELL):
+                    await self._dispose(self._http)
+            if child.returncode is None:
+                # a server has no other way to be asked
+                os.kill(child.pid, signal.SIGTERM)
+
+        await child.stop(say_goodbye)
+
+    async def _dispose(self, http: Http) -> None:
+        """Let turns end: only then are their tools ended by the server itself."""
+        try:
+            is_busy = bool(fields(await http.get("/session/status")))
+            await http.post("/global/dispose", {})
+            while is_busy:
+                await anyio.sleep(_LOOK)
+                is_busy = bool(fields(await http.get("/session/status")))
+        except CoderError as error:
+            logger.debug("server not disposed: %s", error)
+
+    def _death(self, child: Child) -> AgentError:
+        error = child.death()
+        stderr = str(error.fields.get("stderr") or "").strip().splitlines()
+        words = f"{self._label}: {error}"
+        if stderr:
+            words = f"{words}: {stderr[-1].strip()[:500]}"
+        return AgentDied(words, returncode=child.returncode, stderr=error.fields.get("stderr"))
