@@ -261,6 +261,7 @@ async def test_a_long_session_shows_its_beginning_on_demand(tmp_path: Path, data
             await expect(log).to_contain_text("The last words.")
             await expect(log).not_to_contain_text("The very first words.")
             await page.get_by_role("button", name="Show earlier").click()
+            await expect(log).to_contain_text("chunk 100 ")
             await log.evaluate("log => { log.scrollTop = 0 }")
             await expect(log).to_contain_text("The very first words.")
             assert await log.inner_text() == whole
