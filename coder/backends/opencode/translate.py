@@ -220,8 +220,10 @@ class Translator:
         subject = ", ".join(item for item in patterns if isinstance(item, str)) if isinstance(patterns, list) else ""
         title = f"{kind} {subject}".strip()[:500]
         events, call = self._asked_call(id, asked, title, kind)
-        shown = call if kind == call.name or call.title == title else call.model_copy(update={"title": title})
-        return events, shown if kind == "external_directory" else call, PERMISSION_OPTIONS
+        if kind == "external_directory":
+            # asked before the tool itself asks: not what the call does is the question, but where
+            call = call.model_copy(update={"title": title})
+        return events, call, PERMISSION_OPTIONS
 
     def question(self, asked: Fields) -> tuple[Events, list[tuple[ToolCall, tuple[PermissionOption, ...]]]] | None:
         """Questions, each with its options, `0` for the first; None when they were seen before."""
@@ -438,10 +440,11 @@ class Translator:
     def _asked_call(self, id: str, asked: Fields, title: str, kind: str) -> tuple[Events, ToolCall]:
         tool = fields(asked.get("tool"))
         call_id = self._ids.setdefault(_call_key(tool), id) if tool else id
-        known = self._calls.get(call_id)
-        if known:
+        known, told = self._calls.get(call_id), asked_call(call_id, title, kind, fields(asked.get("metadata")))
+        if known and known.input is not None:
             return [], known
-        call = asked_call(call_id, title, kind, fields(asked.get("metadata")))
+        # the request may come before the server says what the call is about
+        call = known.model_copy(update={"title": title, "input": told.input}) if known else told
         return self._keep(call), call
 
 
