@@ -89,7 +89,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         url = settings.database_url or await enter(open_embedded(settings.home / "database"))
         store = await enter(open_store(url, run_id=run_id))
         supervisor = await enter(open_supervisor(settings.home, run_id))
-        launch = Launch(supervisor, environment, _acp_limits(settings))
+        launch = Launch(supervisor, environment, _acp_limits(settings), settings.home / "agents")
         providers = await enter(
             open_providers(
                 settings.resolved_providers_path,

@@ -1,31 +1,44 @@
 """From a catalogue entry to a running agent: the program, its environment, the backend that fits its transport."""
 
+import logging
 import tempfile
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 
 from coder.backends.acp.backend import AcpLimits, open_acp_backend
 from coder.backends.acp.probe import probe_acp
-from coder.backends.base import AgentBackend, Emit
+from coder.backends.base import AgentBackend, Emit, SessionOptions
+from coder.backends.fallback import open_with_fallback
+from coder.backends.opencode.backend import open_opencode_backend
+from coder.backends.opencode.home import Home
+from coder.backends.opencode.probe import probe_opencode
+from coder.backends.opencode.server import TESTED_VERSION, ServerUnavailable
 from coder.errors import AgentUnavailable, CoderError
 from coder.model.providers import ProbeResult, Provider
 from coder.processes.child import ChildSpec
 from coder.processes.environment import child_environment, find_program
 from coder.processes.supervisor import Supervisor
 
+logger = logging.getLogger(__name__)
+
 VERSION_SECONDS = 10.0
 
 
 class Launch:
-    """Starts agents under one supervisor with the host's environment filtered for each."""
+    """Starts agents under one supervisor with the host's environment filtered for each.
 
-    def __init__(self, supervisor: Supervisor, environment: Mapping[str, str], limits: AcpLimits) -> None:
+    What an agent keeps for a session lies in `folder`, under the session's id.
+    """
+
+    def __init__(self, supervisor: Supervisor, environment: Mapping[str, str], limits: AcpLimits, folder: Path) -> None:
         self._supervisor = supervisor
         self._environment = environment
         self._limits = limits
+        self._folder = folder
 
     def find(self, program: str) -> str | None:
         """The absolute path of a program, or None."""
@@ -37,14 +50,44 @@ class Launch:
         Raises:
             AgentUnavailable: its program is not installed.
         """
-        return open_acp_backend(
+        command, env = self._command(provider), self._env(provider)
+        if not _has_server(provider):
+            return self._open_acp(provider, command, env, emit)
+        server = open_opencode_backend(
             provider,
-            self._command(provider),
-            self._env(provider),
+            command,
+            env,
+            folder=self._folder,
             supervisor=self._supervisor,
             emit=emit,
             limits=self._limits,
         )
+
+        def fall_back(options: SessionOptions) -> AbstractAsyncContextManager[AgentBackend]:
+            return self._open_beside_server(provider, command, env, emit, options)
+
+        return open_with_fallback(provider.id, server, fall_back, emit, ServerUnavailable)
+
+    def _open_acp(
+        self, provider: Provider, command: tuple[str, ...], env: Mapping[str, str], emit: Emit
+    ) -> AbstractAsyncContextManager[AgentBackend]:
+        return open_acp_backend(provider, command, env, supervisor=self._supervisor, emit=emit, limits=self._limits)
+
+    @asynccontextmanager
+    async def _open_beside_server(
+        self,
+        provider: Provider,
+        command: tuple[str, ...],
+        env: Mapping[str, str],
+        emit: Emit,
+        options: SessionOptions,
+    ) -> AsyncGenerator[AgentBackend]:
+        """The same program over ACP, in the home that its server has, so that conversations go on."""
+        home = Home(self._folder / options.session_id / options.agent)
+        await to_thread.run_sync(home.prepare, env, TESTED_VERSION)
+        environment = home.environment(env, options.worktree_path)
+        async with self._open_acp(provider, (*command, "acp"), environment, emit) as backend:
+            yield backend
 
     async def probe(self, provider: Provider) -> ProbeResult:
         """Start the agent in an empty folder, ask what it offers, end it."""
@@ -52,15 +95,16 @@ class Launch:
             command = self._command(provider)
         except AgentUnavailable as error:
             return ProbeResult(error=str(error))
+        env, supervisor, limits = self._env(provider), self._supervisor, self._limits
         with tempfile.TemporaryDirectory(prefix="coder-probe-") as folder:
-            return await probe_acp(
-                provider,
-                command,
-                self._env(provider),
-                supervisor=self._supervisor,
-                limits=self._limits,
-                cwd=Path(folder),
-            )
+            cwd = Path(folder)
+            if _has_server(provider):
+                try:
+                    return await probe_opencode(provider, command, env, supervisor=supervisor, limits=limits, cwd=cwd)
+                except ServerUnavailable as error:
+                    logger.warning("probed over ACP: %s", error, extra={"agent": provider.id})
+                    command = (*command, "acp")
+            return await probe_acp(provider, command, env, supervisor=supervisor, limits=limits, cwd=cwd)
 
     async def version(self, provider: Provider) -> str | None:
         """The first line that the provider's program answers to its version arguments, or None."""
@@ -85,3 +129,8 @@ class Launch:
 
     def _env(self, provider: Provider) -> dict[str, str]:
         return child_environment(self._environment, provider.env, provider.env_names)
+
+
+def _has_server(provider: Provider) -> bool:
+    """Whether its server is to be used; an entry whose command is the ACP form of the program means that form."""
+    return provider.transport == "opencode" and provider.command[-1] != "acp"

@@ -89,7 +89,7 @@ Models = Annotated[tuple[ModelEntry, ...], Field(max_length=1000)]
 class Override(Input):
     """One entry. A field that is absent or null leaves what the built-in entry says."""
 
-    extends: Literal["acp"] | None = None
+    extends: Literal["acp", "opencode"] | None = None
     label: Line | None = None
     description: Annotated[str, Field(max_length=4096)] | None = None
     command: Annotated[Words, Field(min_length=1)] | None = None
@@ -151,7 +151,7 @@ def parse_override(id: str, raw: Json, builtin: Collection[str]) -> Override:
 def _require_custom(override: Override) -> None:
     missing = [name for name in ("extends", "label", "command") if getattr(override, name) is None]
     if missing:
-        raise InvalidInput(f'a custom provider needs extends ("acp"), label and command; missing: {", ".join(missing)}')
+        raise InvalidInput(f'a custom provider needs extends ("acp", "opencode"), label and command; missing: {", ".join(missing)}')
 
 
 def stamp_of(path: Path) -> tuple[int, ...] | None:

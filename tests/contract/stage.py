@@ -20,6 +20,7 @@ from coder.backends.base import (
     SessionOptions,
     TurnResult,
 )
+from coder.backends.opencode.backend import open_opencode_backend
 from coder.model.events import AgentEvent, Reasoning, Text, ToolCallStarted, ToolCallUpdated
 from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionStatus
 from coder.model.providers import Provider
@@ -163,6 +164,20 @@ def open_demo(
         provider,
         command,
         {**stage.environment, **(env or {})},
+        supervisor=stage.supervisor,
+        emit=stage.emit_outside,
+        limits=limits,
+    )
+
+
+def open_demo_server(stage: Stage, env: Mapping[str, str] | None = None, limits: AcpLimits = LIMITS):
+    """The opencode backend over the scripted agent, which is dressed up as a server."""
+    command = (*PYTHON, "coder.testing.opencode_server")
+    return open_opencode_backend(
+        Provider(id="demo", label="Demo", command=command, transport="opencode"),
+        command,
+        {**stage.environment, **(env or {})},
+        folder=stage.worktree.parent / "agents",
         supervisor=stage.supervisor,
         emit=stage.emit_outside,
         limits=limits,

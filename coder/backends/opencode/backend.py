@@ -49,7 +49,8 @@ _ADMISSION = 5.0
 """Seconds after which a prompt that nobody has heard of is looked for."""
 _QUIET = 1.0
 """Seconds that an idle session may take to tell of its last message."""
-_PREWARM = 30.0
+_LAST_WORDS = 1.0
+"""Seconds to read what a server that has died had sent before."""
 _ERROR_CODES = {
     "ProviderAuthError": "auth_required",
     "ContextOverflowError": "context_overflow",
@@ -84,6 +85,7 @@ class OpencodeBackend:
         self._starting = anyio.Lock()
         self._order = anyio.Lock()
         self._connected = anyio.Event()
+        self._heard_all = anyio.Event()
         self._server: Server | None = None
         self._disposed = anyio.Event()
         self._handle: AgentSessionHandle | None = None
@@ -142,6 +144,10 @@ class OpencodeBackend:
                     with anyio.CancelScope(shield=True):
                         await self.dispose()
             return self._handle
+
+    async def steer(self, handle: AgentSessionHandle, input: PromptInput) -> bool:
+        # a second message is lost when the first one's turn fails, and begins a turn of its own when that has ended
+        return False
 
     async def close_session(self, handle: AgentSessionHandle) -> None:
         # the server keeps its conversations; there is nothing to say
@@ -231,18 +237,24 @@ class OpencodeBackend:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._read, server)
                 await server.ending.wait()
+                with anyio.move_on_after(_LAST_WORDS):
+                    await self._heard_all.wait()
                 group.cancel_scope.cancel()
         except Exception as error:
             logger.exception("the server's events could not be handled", extra=self._ids())
             server.end = server.end or AgentError(f"{self._provider.label}: its events could not be handled: {error}")
             server.kill()
+        finally:
+            self._heard_all.set()
 
     async def _read(self, server: Server) -> None:
         try:
-            await follow(server.http, self._on_connected, self._on_event)
+            await follow(server.http, lambda: server.is_up, self._on_connected, self._on_event)
         except AgentError as error:
             server.end = server.end or error
             server.kill()
+        finally:
+            self._heard_all.set()
 
     async def _on_connected(self) -> None:
         is_again, self._connected = self._connected.is_set(), self._connected
@@ -460,6 +472,7 @@ class OpencodeBackend:
 
     async def _watch_end(self, turn: Turn, server: Server) -> None:
         await server.gone.wait()
+        await self._heard_all.wait()
         turn.error = turn.error or self._end()
         turn.over.set()
 

@@ -8,11 +8,11 @@ import httpx2
 
 from coder.backends.acp.wire import Fields, NotJson, decode, fields, text
 from coder.backends.opencode.http import Http, is_refused_sign_in
-from coder.errors import AgentError, AgentProtocolError
+from coder.errors import AgentError, AgentProtocolError, LineTooLong
 
 logger = logging.getLogger(__name__)
 
-FRAME_LIMIT = 64 * 1024 * 1024
+FRAME_LIMIT = 16 * 1024 * 1024
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before another try to connect, the last one from then on."""
 
@@ -20,8 +20,8 @@ OnEvent = Callable[[str, Fields], Awaitable[None]]
 OnConnected = Callable[[], Awaitable[None]]
 
 
-async def follow(http: Http, on_connected: OnConnected, on_event: OnEvent) -> None:
-    """Hand every event on, in order, for ever.
+async def follow(http: Http, is_alive: Callable[[], bool], on_connected: OnConnected, on_event: OnEvent) -> None:
+    """Hand every event on, in order, until the server is dead and its last words are heard.
 
     `on_connected` is called on each connection before its first event: nothing that happens afterwards is missed.
 
@@ -29,7 +29,7 @@ async def follow(http: Http, on_connected: OnConnected, on_event: OnEvent) -> No
         AgentError: the server refuses us; there is no use in another try.
     """
     tries = 0
-    while True:
+    while is_alive():
         try:
             async with http.events() as response:
                 async for kind, properties in _events(response):
@@ -38,8 +38,10 @@ async def follow(http: Http, on_connected: OnConnected, on_event: OnEvent) -> No
                         await on_connected()
                     else:
                         await on_event(kind, properties)
+        except LineTooLong:
+            raise
         except AgentProtocolError as error:
-            if is_refused_sign_in(error) or error.stable_code == "frame_too_long":
+            if is_refused_sign_in(error):
                 raise
             logger.info("event stream refused: %s", error)
         except AgentError as error:
@@ -56,7 +58,7 @@ async def _events(response: httpx2.Response) -> AsyncIterator[tuple[str, Fields]
         searched = max(0, len(buffer) - 1)
         buffer += chunk
         if len(buffer) > FRAME_LIMIT:
-            raise AgentProtocolError("the server sent an event over the limit", code="frame_too_long")
+            raise LineTooLong(f"the server sent an event of more than {FRAME_LIMIT} bytes", limit=FRAME_LIMIT)
         while (end := buffer.find(b"\n\n", searched)) >= 0:
             frame = bytes(buffer[:end])
             del buffer[: end + 2]
