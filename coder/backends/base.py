@@ -35,6 +35,8 @@ class Capabilities:
     models: bool = False
     commands: bool = False
     usage: bool = False
+    steer: bool = False
+    """Takes input while a turn runs."""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ class Provider(Value):
     builtin: bool = False
     offer_fs: bool = False
     offer_terminal: bool = False
+    protocol: int = Field(default=2, ge=1, le=2)
+    """The newest version of the Agent Client Protocol that is offered to the agent; it may answer with an older one."""
     install_hint: str = ""
     login_command: tuple[str, ...] | None = None
 

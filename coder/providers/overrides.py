@@ -105,6 +105,7 @@ class Override(Input):
     order: Annotated[StrictInt, Field(ge=-1_000_000, le=1_000_000)] | None = None
     offer_fs: StrictBool | None = None
     offer_terminal: StrictBool | None = None
+    protocol: Literal[1, 2] | None = None
     install_hint: Line | None = None
     login_command: Annotated[Words, Field(min_length=1)] | None = None
 

@@ -11,7 +11,7 @@ from coder.model.providers import Provider
 FindProgram = Callable[[str], str | None]
 """Program -> absolute path of the executable, or None. Blocks for as long as the file system does."""
 
-LAUNCH_FIELDS = ("transport", "command", "env", "env_names", "version_args", "offer_fs", "offer_terminal")
+LAUNCH_FIELDS = ("transport", "command", "env", "env_names", "version_args", "offer_fs", "offer_terminal", "protocol")
 
 
 def presence(provider: Provider, find: FindProgram) -> str | None:
@@ -46,5 +46,6 @@ def is_same_launch(one: Provider, other: Provider) -> bool:
 def launch_digest(provider: Provider, environment: Mapping[str, str]) -> str:
     """Tells launches apart by command, rights and the names (never the values) of the variables that are set."""
     names = sorted({*provider.env, *(name for name in provider.env_names if environment.get(name))})
-    launch = [provider.transport, provider.command, names, provider.offer_fs, provider.offer_terminal]
+    offers = (provider.offer_fs, provider.offer_terminal, provider.protocol)
+    launch = [provider.transport, provider.command, names, *offers]
     return sha256(orjson.dumps(launch)).hexdigest()[:16]

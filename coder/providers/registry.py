@@ -72,6 +72,7 @@ def _overridden(provider: Provider, override: Override | None, home: str | None)
         "order": override.order,
         "offer_fs": override.offer_fs,
         "offer_terminal": override.offer_terminal,
+        "protocol": override.protocol,
         "install_hint": override.install_hint,
         "login_command": override.login_command and _expanded(override.login_command, home),
     }

@@ -80,7 +80,9 @@ class Visitor:
                 await self._until(scene.cancelled_after)
                 cancel.set()
 
-        await self.stage.prompt(backend, handle, scene.prompt, ask=ask, cancel=cancel, meanwhile=cancel_in_time)
+        # the agent repeats the prompt with the worktree's name, as it was sent
+        prompt = scene.prompt.replace("<WORKTREE>", str(self.stage.worktree))
+        await self.stage.prompt(backend, handle, prompt, ask=ask, cancel=cancel, meanwhile=cancel_in_time)
 
     async def _until(self, count: int) -> None:
         await self.stage.wait_until(lambda: len(self.stage.everything) >= count)

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 
 from coder.backends.acp.translate import Translator
+from coder.backends.acp.translate_v2 import TranslatorV2
 from coder.backends.acp.wire import Fields, fields, objects, text
 from coder.model.events import AgentEvent, PermissionRequested, PermissionResolved, TurnEnded, TurnStarted, agent_event
 from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionRequest, PermissionStatus
@@ -144,6 +145,8 @@ class RecordedHost:
                 self.parts[-1].token = text(params.get("sessionId"))
             case "session/set_mode":
                 self.parts[-1].mode = text(params.get("modeId"))
+            case "session/set_config_option" if params.get("configId") == "mode":
+                self.parts[-1].mode = text(params.get("value"))
             case "session/prompt":
                 self._begin_turn(text(objects(params.get("prompt"))[0].get("text")) or "")
             case _:
@@ -156,7 +159,10 @@ class RecordedHost:
         params = fields(message.get("params"))
         match message.get("method"):
             case "session/update":
-                self.events += self._translator.update(fields(params.get("update")))
+                update = fields(params.get("update"))
+                self.events += self._translator.update(update)
+                if update.get("sessionUpdate") == "state_update" and update.get("state") == "idle":
+                    self._end_turn(update, {})
             case "session/request_permission":
                 self._ask(message, params)
             case None:
@@ -198,12 +204,16 @@ class RecordedHost:
     def _settle(self, request: Fields, answer: Fields) -> None:
         result, params = fields(answer.get("result")), fields(request.get("params"))
         match request.get("method"):
+            case "initialize" if result.get("protocolVersion") == 2:
+                self._translator = TranslatorV2()
             case "session/new" | "session/load":
                 self.events += self._translator.session_opened(result)
             case "session/set_mode":
                 self.events += self._translator.configured(result)
                 self.events += self._translator.chosen(mode=text(params.get("modeId")))
-            case "session/prompt":
+            case "session/set_config_option":
+                self.events += self._translator.configured(result)
+            case "session/prompt" if "stopReason" in result or "error" in answer:
                 self._end_turn(result, fields(answer.get("error")))
             case _:
                 pass

@@ -24,7 +24,7 @@ def test_an_agent_of_our_version_or_of_none_is_taken(answer: Any) -> None:
 
 
 @pytest.mark.scenario("acp-backend: Another protocol version is refused by name")
-@pytest.mark.parametrize("version", [2, 0, "2025-06-18", [1]])
+@pytest.mark.parametrize("version", [3, 0, "2025-06-18", [1]])
 def test_an_agent_of_another_version_is_refused_by_name(version: Any) -> None:
     with pytest.raises(AgentProtocolError, match="speaks protocol version"):
         read_introduction({"protocolVersion": version}, AGENT)
@@ -34,7 +34,7 @@ def test_an_agent_of_another_version_is_refused_by_name(version: Any) -> None:
 @pytest.mark.parametrize("is_offered", [True, False])
 def test_files_and_terminals_are_offered_as_the_catalogue_says(is_offered: bool) -> None:
     provider = Provider(id="a", label="A", command=AGENT, offer_fs=is_offered, offer_terminal=is_offered)
-    offered: Any = initialize_params(provider)["clientCapabilities"]
+    offered: Any = initialize_params(provider, 2)["clientCapabilities"]
     assert offered["fs"] == {"readTextFile": is_offered, "writeTextFile": is_offered}
     assert offered["terminal"] is is_offered
 
@@ -51,6 +51,47 @@ def test_ways_to_sign_in_are_read_with_the_command_of_those_that_need_a_terminal
         ("key", "API key", None),
         ("login", "login", (*AGENT, "--login")),
         ("own", "Own", (*AGENT, "--auth")),
+    ]
+
+
+@pytest.mark.scenario("acp-backend: The newest version that both speak is spoken")
+def test_an_agent_of_version_2_introduces_itself_in_its_own_words() -> None:
+    answer: Any = {
+        "protocolVersion": 2,
+        "info": {"name": "a", "title": "Agent", "version": "3"},
+        "capabilities": {"session": {"prompt": {"image": {}, "embeddedContext": {}, "audio": None}}},
+        "authMethods": [
+            {"methodId": "key", "type": "agent", "name": "API key"},
+            {"methodId": "login", "type": "terminal", "name": "Login", "args": ["--login"]},
+        ],
+        "_meta": {"steering": {"supported": True}},
+    }
+    found = read_introduction(answer, AGENT)
+    assert (found.protocol, found.name, found.version) == (2, "Agent", "3")
+    assert (found.can_resume, found.can_load, found.can_close, found.can_steer) == (True, True, True, True)
+    assert (found.accepts_images, found.accepts_resources, found.accepts_audio) == (True, True, False)
+    assert [(method.id, method.command) for method in found.auth] == [("key", None), ("login", (*AGENT, "--login"))]
+
+
+@pytest.mark.scenario("acp-backend: The newest version that both speak is spoken")
+def test_the_offer_is_understood_by_agents_of_either_version() -> None:
+    provider = Provider(id="a", label="A", command=AGENT)
+    newer, older = initialize_params(provider, 2), initialize_params(provider, 1)
+    assert newer["protocolVersion"] == 2
+    assert newer["info"] == newer["clientInfo"] == older["clientInfo"]
+    assert newer["clientCapabilities"] == older["clientCapabilities"]
+    assert older["protocolVersion"] == 1
+    assert not {"info", "capabilities"} & older.keys()
+
+
+@pytest.mark.scenario("acp-backend: Mode, model and thinking level are set as asked")
+def test_version_2_names_the_type_of_every_value_that_is_set() -> None:
+    result: Any = {"configOptions": [{**select("", "model", "small", "large"), "id": None, "configId": "m"}]}
+    result["configOptions"].append({"configId": "fast", "type": "boolean", "currentValue": False})
+    choices = read_choices(result, Choices())
+    assert list(selections(lambda: choices, "large", None, None, {"fast": True}, 2)) == [
+        Selection("session/set_config_option", {"configId": "m", "value": "large", "type": "id"}, {"model": "large"}),
+        Selection("session/set_config_option", {"configId": "fast", "value": True, "type": "boolean"}, {}),
     ]
 
 

@@ -441,6 +441,7 @@ export interface Provider {
   builtin: boolean;
   offer_fs: boolean;
   offer_terminal: boolean;
+  protocol: number;
   install_hint: string;
   login_command: string[] | null;
 }

@@ -10,8 +10,10 @@ from typing import Literal
 import anyio
 from anyio.abc import TaskGroup
 
-from coder.backends.acp.client import ELICITATION, PERMISSION, Client
+from coder.backends.acp.client import Client
 from coder.backends.acp.connection import Connection
+from coder.backends.acp.exchange import Exchange
+from coder.backends.acp.exchange_v2 import ExchangeV2
 from coder.backends.acp.feed import Feed
 from coder.backends.acp.handshake import Introduction, initialize_params, read_introduction
 from coder.backends.acp.peer import OnAnswer, OnRequest, Peer, Pending
@@ -19,6 +21,7 @@ from coder.backends.acp.prompt import prompt_blocks
 from coder.backends.acp.selection import selections
 from coder.backends.acp.terminals import Terminals
 from coder.backends.acp.translate import Translator
+from coder.backends.acp.translate_v2 import TranslatorV2
 from coder.backends.acp.turn import AcpLimits, Turn, fault_of, needs_login
 from coder.backends.acp.wire import Fields, fields, text
 from coder.backends.base import (
@@ -46,7 +49,7 @@ _LATE_REPLAY = 2.0
 
 
 class AcpBackend:
-    """An AgentBackend over the Agent Client Protocol, version 1. Made by `open_acp_backend`."""
+    """An AgentBackend over the Agent Client Protocol, version 1 or 2. Made by `open_acp_backend`."""
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class AcpBackend:
         self._connection: Connection | None = None
         self._disposed = anyio.Event()
         self._handle: AgentSessionHandle | None = None
+        self._exchange: Exchange | None = None
 
     @property
     def kind(self) -> BackendKind:
@@ -90,6 +94,7 @@ class AcpBackend:
             models=self.translator.choices.model is not None,
             commands=bool(self.translator.commands),
             usage=self.translator.usage.context_used is not None,
+            steer=self.introduction.can_steer,
         )
 
     def health(self) -> Literal["up", "down"]:
@@ -163,8 +168,19 @@ class AcpBackend:
             self._provider.label, spec, self._supervisor, self._feed.take_notification, open_client
         )
         await self._connection.open(self._group)
-        result = await self._request("initialize", initialize_params(self._provider), self._limits.initialize)
-        self.introduction = read_introduction(fields(result), self._command)
+        self.introduction = read_introduction(fields(await self._initialize()), self._command)
+        if self.introduction.protocol == 2:
+            self._feed.translator = TranslatorV2()
+
+    async def _initialize(self) -> Json:
+        newest = self._provider.protocol
+        try:
+            return await self._request("initialize", initialize_params(self._provider, newest), self._limits.initialize)
+        except AgentProtocolError as error:
+            if newest == 1 or needs_login(error):
+                raise
+            logger.info("version %s refused: %s", newest, error, extra=self._ids())
+        return await self._request("initialize", initialize_params(self._provider, 1), self._limits.initialize)
 
     async def _resume(self, token: str, place: Fields) -> bool:
         """Whether the agent has its memory of the session back."""
@@ -172,16 +188,21 @@ class AcpBackend:
         if self.introduction.can_resume and await self._try_to_open("session/resume", params, token):
             return True
         self.translator.replayed = 0
-        if self.introduction.can_load and await self._try_to_open("session/load", params, token):
+        if self.introduction.can_load and await self._try_to_open(*self._load(params), token):
             # some accept any id, and open an empty session
             return self.translator.replayed > 0
         return False
+
+    def _load(self, params: Fields) -> tuple[str, Fields]:
+        if self.introduction.protocol == 2:
+            return "session/resume", {**params, "replayFrom": {"type": "start"}}
+        return "session/load", params
 
     async def _try_to_open(self, method: str, params: Fields, token: str) -> bool:
         self.translator.is_replaying = True
         try:
             await self._open_session(method, params, token)
-            if method == "session/load":
+            if method == "session/load" or "replayFrom" in params:
                 await self._let_replay_end()
         except AgentProtocolError as error:
             if needs_login(error):
@@ -215,7 +236,10 @@ class AcpBackend:
         self, model: str | None, mode: str | None, thinking: str | None, features: Mapping[str, Json]
     ) -> None:
         """Make what is asked for true, by whatever way the agent offers."""
-        for wanted in selections(lambda: self.translator.choices, model, mode, thinking, features):
+        choices = selections(
+            lambda: self.translator.choices, model, mode, thinking, features, self.introduction.protocol
+        )
+        for wanted in choices:
 
             async def accepted(pending: Pending, chosen: Mapping[str, str] = wanted.chosen) -> None:
                 if not pending.error:
@@ -239,79 +263,27 @@ class AcpBackend:
         if context.cancel.is_set():
             return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         turn = Turn(context, self._limits, time.monotonic)
-        is_done = False
+        kind = ExchangeV2 if self.introduction.protocol == 2 else Exchange
+        self._exchange = kind(connection, self._feed, turn, self._limits, self._provider.id)
         try:
-            self.translator.begin_turn(input.text)
-            self._feed.turn = turn
-            await self._run_turn(turn, connection, {"sessionId": self._feed.session, "prompt": blocks})
-            is_done = True
+            return await self._exchange.run(input.text, blocks)
         finally:
-            self._feed.turn = None
-            if not is_done:
-                # nobody waits for the answer any more, and the next prompt must not meet this one
-                connection.kill()
-        return turn.result()
+            self._exchange = None
 
-    async def _run_turn(self, turn: Turn, connection: Connection, params: Fields) -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._watch_cancel, turn, connection)
-            group.start_soon(self._watch_silence, turn, connection)
-            group.start_soon(self._watch_end, turn, connection)
-            try:
-                await connection.peer.begin("session/prompt", params, self._turn_answered)
-            except AgentError as error:
-                turn.error = connection.end or error
-                connection.kill()
-            await turn.over.wait()
-            group.cancel_scope.cancel()
-        with anyio.move_on_after(self._limits.cancel):
-            await turn.wait_answered()
-        if not turn.is_answered:
-            for event in self.translator.end_turn("cancelled" if turn.is_cancelled else "failed"):
-                await turn.context.emit(event)
+    async def steer(self, handle: AgentSessionHandle, input: PromptInput) -> bool:
+        """Put input into the running turn; False when there is none, or the agent has not taken it.
 
-    async def _turn_answered(self, pending: Pending) -> None:
-        turn = self._feed.turn
-        if turn is None or turn.over.is_set():
-            return
-        result = fields(pending.result)
-        turn.is_answered = True
-        turn.error = turn.error or pending.error
-        turn.stop_reason = text(result.get("stopReason"))
-        turn.usage = self.translator.turn_usage(result)
-        self._peer().cancel_requests(PERMISSION, ELICITATION)
-        reason = "failed" if turn.error else "cancelled" if turn.is_cancelled else turn.stop_reason
-        await self._feed.pass_on(self.translator.end_turn(reason))
-        turn.over.set()
-
-    async def _watch_cancel(self, turn: Turn, connection: Connection) -> None:
-        await turn.context.cancel.wait()
-        turn.is_cancelled = True
-        await self._stop_turn(turn, connection)
-
-    async def _watch_silence(self, turn: Turn, connection: Connection) -> None:
-        error = await turn.wait_for_silence(lambda: self._feed.is_held)
-        if not turn.is_cancelled:
-            turn.error = error
-            await self._stop_turn(turn, connection)
-
-    async def _watch_end(self, turn: Turn, connection: Connection) -> None:
-        await connection.gone.wait()
-        turn.error = turn.error or self._end()
-        turn.over.set()
-
-    async def _stop_turn(self, turn: Turn, connection: Connection) -> None:
-        """Ask politely; an agent that does not end its turn is ended itself."""
-        with anyio.move_on_after(self._limits.cancel):
-            try:
-                await connection.peer.notify("session/cancel", {"sessionId": self._feed.session})
-            except AgentError as error:
-                logger.debug("cancel not written: %s", error, extra=self._ids())
-            connection.peer.cancel_requests(PERMISSION, ELICITATION)
-            await turn.over.wait()
-            return
-        logger.warning("agent does not end its turn", extra=self._ids())
-        connection.kill()
+        Raises:
+            AgentTimeout, AgentDied: it is not known whether it was taken.
+        """
+        exchange = self._exchange
+        if exchange is None or handle != self._handle or not self.introduction.can_steer:
+            return False
+        try:
+            blocks = prompt_blocks(input, self.introduction)
+        except InvalidInput:
+            return False
+        return await exchange.steer(input.text, blocks)
 
     async def _terminal_news(self, terminal: TerminalOutput) -> None:
         async with self._peer().order:

@@ -129,7 +129,8 @@ def _read_config_options(result: Fields, known: Choices) -> Choices:
     found: dict[str, Choice] = {}
     features: dict[str, Switch] = {}
     for option in objects(result.get("configOptions")):
-        id, kind = text(option.get("id")), option.get("type")
+        # the key of version 2 comes second
+        id, kind = text(option.get("id")) or text(option.get("configId")), option.get("type")
         category = text(option.get("category")) or _CATEGORY_OF_ID.get(id or "")
         if id is None:
             continue

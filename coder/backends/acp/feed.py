@@ -1,6 +1,7 @@
 """What an agent tells, to whoever listens now: the running turn, or between turns the host."""
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from coder.backends.acp.client import CANCELLED
 from coder.backends.acp.peer import Reply
@@ -31,6 +32,8 @@ class Feed:
         self.translator = Translator()
         self.session: str | None = None
         self.turn: Turn | None = None
+        self.on_state: Callable[[Fields], Awaitable[None]] | None = None
+        """Hears the state of the session, after what came before it was taken."""
         self.updates = 0
         """How many updates have come."""
         self.is_held = False
@@ -101,6 +104,8 @@ class Feed:
         update = params.get("update")
         if isinstance(update, dict):
             await self.pass_on(self.translator.update(update))
+            if update.get("sessionUpdate") == "state_update" and self.on_state:
+                await self.on_state(update)
 
     def _is_ours(self, session: Json, params: Fields) -> bool:
         """Whether an update counts now that names no session, or one that is not (yet) known."""

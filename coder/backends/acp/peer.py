@@ -312,7 +312,7 @@ async def _settle(pending: Pending, message: Fields) -> None:
     if error is None:
         pending.result = message.get("result")
     else:
-        pending.error = _refusal_of(pending.method, error)
+        pending.error = refusal_of(pending.method, error)
     try:
         if pending.on_answer:
             await pending.on_answer(pending)
@@ -320,7 +320,8 @@ async def _settle(pending: Pending, message: Fields) -> None:
         pending.settle()
 
 
-def _refusal_of(method: str, error: Json) -> AgentProtocolError:
+def refusal_of(method: str, error: Json) -> AgentProtocolError:
+    """What the agent says went wrong, as an error of ours."""
     detail = fields(error)
     words = text(detail.get("message")) or text(error) or "no reason given"
     more = text(fields(detail.get("data")).get("details")) or text(detail.get("data"))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from coder.backends.acp.choices import Choice, Choices
+from coder.backends.acp.handshake import Protocol
 from coder.backends.acp.wire import Fields
 from coder.errors import InvalidInput
 from coder.model.values import Json
@@ -23,36 +24,41 @@ def selections(
     mode: str | None,
     thinking: str | None,
     features: Mapping[str, Json],
+    protocol: Protocol = 1,
 ) -> Iterator[Selection]:
     """The requests needed, one at a time: each answer may change the choices that the next is made from.
+
+    Version 2 of the protocol names the type of every value.
 
     Raises:
         InvalidInput: the agent offers no such choice.
     """
     if model is not None:
-        yield from _select(choices().model, "model", model, "session/set_model", "modelId", {"model": model})
+        way = Selection("session/set_model", {"modelId": model}, {"model": model})
+        yield from _select(choices().model, "model", model, way, protocol)
     if mode is not None:
-        yield from _select(choices().mode, "mode", mode, "session/set_mode", "modeId", {"mode": mode})
+        way = Selection("session/set_mode", {"modeId": mode}, {"mode": mode})
+        yield from _select(choices().mode, "mode", mode, way, protocol)
     if thinking is not None:
-        yield from _select(choices().thinking, "thinking option", thinking, "", "", {"thinking": thinking})
+        way = Selection("", {}, {"thinking": thinking})
+        yield from _select(choices().thinking, "thinking option", thinking, way, protocol)
     for id, value in features.items():
-        yield from _switch(choices(), id, value)
+        yield from _switch(choices(), id, value, protocol)
 
 
-def _select(
-    choice: Choice | None, word: str, value: str, method: str, key: str, chosen: Mapping[str, str]
-) -> Iterator[Selection]:
+def _select(choice: Choice | None, word: str, value: str, older: Selection, protocol: Protocol) -> Iterator[Selection]:
     if choice is None:
         raise InvalidInput(f"the agent does not let its {word} be chosen", code="not_offered")
     if choice.current == value:
         return
     if choice.config_id is None:
-        yield Selection(method, {key: value}, chosen)
+        yield older
     else:
-        yield Selection("session/set_config_option", {"configId": choice.config_id, "value": value}, chosen)
+        params: dict[str, Json] = {"configId": choice.config_id, "value": value}
+        yield Selection("session/set_config_option", _typed(params, protocol), older.chosen)
 
 
-def _switch(choices: Choices, id: str, value: Json) -> Iterator[Selection]:
+def _switch(choices: Choices, id: str, value: Json, protocol: Protocol) -> Iterator[Selection]:
     switch = choices.features.get(id)
     if switch is None:
         raise InvalidInput(f"the agent has no option {id}", code="not_offered")
@@ -60,5 +66,10 @@ def _switch(choices: Choices, id: str, value: Json) -> Iterator[Selection]:
         return
     params: dict[str, Json] = {"configId": id, "value": value}
     if switch.is_boolean:
-        params["type"] = "boolean"
-    yield Selection("session/set_config_option", params, {})
+        yield Selection("session/set_config_option", {**params, "type": "boolean"}, {})
+    else:
+        yield Selection("session/set_config_option", _typed(params, protocol), {})
+
+
+def _typed(params: Fields, protocol: Protocol) -> Fields:
+    return {**params, "type": "id"} if protocol == 2 else params

@@ -1,7 +1,9 @@
 """Tool calls: from what one message says of a call to the whole call, and the terminals that calls show."""
 
+import codecs
 from dataclasses import dataclass, field
 
+from coder.backends.acp.diffs import diffs_of
 from coder.backends.acp.wire import Fields, clean_text, fields, objects, text, whole
 from coder.model.tool_calls import (
     ContentBlock,
@@ -31,6 +33,16 @@ STATUSES: dict[str, ToolStatus] = {
     "failed": "failed",
     "cancelled": "failed",
 }
+_FIELDS = {
+    "title": "title",
+    "name": "name",
+    "kind": "kind",
+    "status": "status",
+    "rawInput": "input",
+    "rawOutput": "output",
+    "content": "content",
+    "locations": "locations",
+}
 OUTPUT_SHOWN = 64 * 1024
 """Characters of a terminal's output that a tool call carries: the last ones."""
 
@@ -40,12 +52,21 @@ class Terminals:
     """What is known of the terminals that tool calls show, whoever runs them."""
 
     known: dict[str, TerminalOutput] = field(default_factory=dict[str, TerminalOutput])
+    _decoders: dict[str, codecs.IncrementalDecoder] = field(default_factory=dict[str, codecs.IncrementalDecoder])
 
     def get(self, id: str) -> TerminalOutput:
         return self.known.get(id) or TerminalOutput(terminal_id=id, output="")
 
     def set(self, terminal: TerminalOutput) -> None:
         self.known[terminal.terminal_id] = shortened(terminal)
+
+    def write(self, id: str, data: bytes, *, afresh: bool = False) -> None:
+        """Add bytes to a terminal's output, or put them in its place; a character may come in two parts."""
+        if afresh or id not in self._decoders:
+            self._decoders[id] = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        terminal = self.get(id)
+        output = clean_text(self._decoders[id].decode(data))
+        self.set(terminal.model_copy(update={"output": output if afresh else terminal.output + output}))
 
     def hear(self, meta: Fields) -> list[str]:
         """Take in the `terminal_*` keys by which agents report terminals of their own; the ids they speak of."""
@@ -90,6 +111,31 @@ def merge(known: ToolCall | None, id: str, update: Fields, terminals: Terminals)
         return ToolCall.model_validate({"id": id, "title": text(update.get("name")) or id, **changes})
     fresh = ToolCall.model_validate({"id": id, "title": known.title, **changes})
     return known.model_copy(update={name: getattr(fresh, name) for name in changes})
+
+
+def cleared(known: ToolCall | None, update: Fields) -> ToolCall | None:
+    """The call without what the update clears: in version 2 of the protocol null unsets a field."""
+    if known is None:
+        return None
+    defaults = ToolCall(id=known.id, title=known.name or known.id)
+    names = [name for key, name in _FIELDS.items() if key in update and update[key] is None]
+    more = ["diffs", "terminals"] if "content" in names else []
+    return known.model_copy(update={name: getattr(defaults, name) for name in [*names, *more]})
+
+
+def extended(known: ToolCall | None, id: str, item: Fields, terminals: Terminals) -> ToolCall:
+    """The call with one more item of content."""
+    added = merge(known, id, {"content": [dict(item)]}, terminals)
+    if known is None:
+        return added
+    shown = dict.fromkeys(terminal.terminal_id for terminal in (*known.terminals, *added.terminals))
+    return known.model_copy(
+        update={
+            "content": known.content + added.content,
+            "diffs": known.diffs + added.diffs,
+            "terminals": tuple(terminals.get(terminal_id) for terminal_id in shown),
+        }
+    )
 
 
 def content_block(block: Fields) -> ContentBlock:
@@ -149,7 +195,10 @@ def _content(content: Json) -> dict[str, object]:
             case "content":
                 blocks.append(content_block(fields(item.get("content"))))
             case "diff":
-                diffs.append(_diff(item))
+                if told := _diffs(item):
+                    diffs += told
+                else:
+                    blocks.append(content_block(item))
             case "terminal":
                 pass
             case _:
@@ -163,10 +212,16 @@ def _terminal_ids(content: Json) -> list[str]:
     return [id for item in listed if (id := text(item.get("terminalId")))]
 
 
-def _diff(item: Fields) -> ToolDiff:
-    return ToolDiff(
-        path=text(item.get("path")) or "", old_text=text(item.get("oldText")), new_text=text(item.get("newText")) or ""
-    )
+def _diffs(item: Fields) -> list[ToolDiff]:
+    """What a diff shows: whole texts in version 1 of the protocol, a patch in version 2; nothing without either."""
+    if "changes" not in item:
+        old, new = text(item.get("oldText")), text(item.get("newText"))
+        return [ToolDiff(path=text(item.get("path")) or "", old_text=old, new_text=new or "")]
+    patch = fields(item.get("patch"))
+    if patch.get("format") != "git_patch":
+        return []
+    paths = [path for change in objects(item.get("changes")) if (path := text(change.get("path")))]
+    return diffs_of(text(patch.get("text")) or "", paths)
 
 
 def _location(item: Fields) -> ToolLocation:

@@ -1,4 +1,7 @@
-"""ACP updates to AgentEvents. Pure: no clock, no I/O; one Translator remembers what one agent session has said."""
+"""ACP updates to AgentEvents. Pure: no clock, no I/O; one Translator remembers what one agent session has said.
+
+This is version 1 of the protocol, and what both versions share; `translate_v2` adds what version 2 does otherwise.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -61,7 +64,7 @@ class Translator:
         self._past: set[str] = set()
         self._refused: set[str] = set()
         self._terminals = Terminals()
-        self._echo = ""
+        self._echoes: list[str] = []
         self._kinds: dict[str, Callable[[Fields], Events]] = {
             "available_commands_update": self._commands,
             "current_mode_update": self._mode,
@@ -112,18 +115,27 @@ class Translator:
         self._calls = {id: call for id, call in self._calls.items() if not _is_over(call)}
         self._refused.clear()
         self._terminals = Terminals()
-        self._echo = prompt
+        self._echoes = [prompt]
         self.usage = self.usage.model_copy(update={"input_tokens": None, "output_tokens": None})
 
     def end_turn(self, stop_reason: str | None) -> Events:
         """The turn is over: calls the agent has left open are completed after `end_turn`, else failed."""
-        self._echo = ""
+        self._echoes.clear()
         events: Events = []
         for call in list(self._calls.values()):
             if not _is_over(call):
                 is_done = stop_reason in _COMPLETES_CALLS and call.id not in self._refused
                 events += self._keep(call.model_copy(update={"status": "completed" if is_done else "failed"}))
         return events
+
+    def expect_echo(self, words: str) -> None:
+        """More words of the user were sent into the turn; the agent may repeat them, and the host knows them."""
+        self._echoes.append(words)
+
+    def forget_echo(self, words: str) -> None:
+        """The agent has not taken these words."""
+        if words in self._echoes:
+            self._echoes.remove(words)
 
     def turn_usage(self, result: Fields) -> Usage | None:
         """Usage as of the end of the turn, with what the prompt's answer says of it."""
@@ -134,7 +146,7 @@ class Translator:
 
     def permission(self, params: Fields) -> tuple[Events, ToolCall, tuple[PermissionOption, ...]]:
         """A permission request: the call it is about, announced if it was not, and the agent's own options."""
-        described = fields(params.get("toolCall"))
+        described = self._asked_about(params)
         if text(described.get("toolCallId")) is None:
             described = {"toolCallId": "permission", "title": "Permission", **described}
         wire_id = text(described.get("toolCallId")) or ""
@@ -143,6 +155,9 @@ class Translator:
             described = {key: value for key, value in described.items() if key != "status"}
         events = _tolerant(self._tool_call, described)
         return events, self._calls[self._aliases[wire_id]], tuple(_permission_options(params))
+
+    def _asked_about(self, params: Fields) -> Fields:
+        return fields(params.get("toolCall"))
 
     def refused(self, call: ToolCall) -> None:
         """The permission for a call was not given: unless the agent says otherwise it fails."""
@@ -182,11 +197,17 @@ class Translator:
         said = text(fields(update.get("content")).get("text"))
         if said is None:
             return _unknown(update)
-        if said and self._echo.startswith(said):
-            # the agent repeats the prompt, which the host has recorded itself
-            self._echo = self._echo[len(said) :]
+        if not said or self._is_echo(said):
             return []
-        return [UserText(text=said)] if said else []
+        return [UserText(text=said)]
+
+    def _is_echo(self, said: str) -> bool:
+        """Whether the agent repeats the prompt, which the host has recorded itself."""
+        for index, words in enumerate(self._echoes):
+            if words.startswith(said):
+                self._echoes[index : index + 1] = [rest] if (rest := words[len(said) :]) else []
+                return True
+        return False
 
     def _tool_call(self, update: Fields) -> Events:
         wire_id = text(update.get("toolCallId"))
@@ -194,7 +215,10 @@ class Translator:
             return _unknown(update)
         id = self._aliases.get(wire_id) or self._new_alias(wire_id)
         known = self._calls.get(id)
-        return self._keep(merge(known, id, update, self._terminals))
+        return self._keep(self._merged(known, id, update))
+
+    def _merged(self, known: ToolCall | None, id: str, update: Fields) -> ToolCall:
+        return merge(known, id, update, self._terminals)
 
     def _tool_update(self, update: Fields) -> Events:
         events = self._tool_call(update)
@@ -258,7 +282,7 @@ class Translator:
             told["cost"] = amount
         return self._told(told)
 
-    def _told(self, told: dict[str, int | float]) -> Events:
+    def _told(self, told: Mapping[str, int | float | None]) -> Events:
         before, self.usage = self.usage, self.usage.model_copy(update=told)
         return [UsageReported.model_validate(self.usage.model_dump())] if self.usage != before else []
 
@@ -282,21 +306,22 @@ def _thought(update: Fields) -> Events:
     return [Reasoning(text=said, message_id=text(update.get("messageId")))] if said else []
 
 
-def _plan(update: Fields) -> Events:
-    return [
-        Plan(
-            entries=tuple(
-                PlanEntry.model_validate(
-                    {
-                        "content": text(item.get("content")) or "",
-                        "priority": _one_of(item.get("priority"), ("high", "medium", "low"), "medium"),
-                        "status": _one_of(item.get("status"), ("pending", "in_progress", "completed"), "pending"),
-                    }
-                )
-                for item in objects(update.get("entries"))
-            )
+def plan_entries(listed: Json) -> tuple[PlanEntry, ...]:
+    """The entries of a plan."""
+    return tuple(
+        PlanEntry.model_validate(
+            {
+                "content": text(item.get("content")) or "",
+                "priority": _one_of(item.get("priority"), ("high", "medium", "low"), "medium"),
+                "status": _one_of(item.get("status"), ("pending", "in_progress", "completed"), "pending"),
+            }
         )
-    ]
+        for item in objects(listed)
+    )
+
+
+def _plan(update: Fields) -> Events:
+    return [Plan(entries=plan_entries(update.get("entries")))]
 
 
 def _notice(update: Fields) -> Events:
