@@ -91,6 +91,18 @@ _server = pytest.StashKey[RunServer]()
 _door = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-agents", action="store_true", help="also run every real agent (./dev test --all-agents)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs every real agent, unless it is asked for."""
+    if not config.getoption("--all-agents"):
+        left_out = [item for item in items if item.get_closest_marker("all_agents")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.stash[_server] = RunServer()

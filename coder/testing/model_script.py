@@ -86,6 +86,8 @@ class Request:
 
     turns: Sequence[Turn]
     tools: Mapping[str, Fields] = field(default_factory=dict[str, Fields])
+    schema: Fields = field(default_factory=dict[str, Json])
+    """Of the JSON that the answer has to be, where the agent asks for that."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,9 @@ def directives(text: str) -> list[Directive]:
 
 
 def answer(request: Request) -> list[Part]:
-    """The next answer of the script; a request without tools (a title, a summary) gets a short text."""
+    """The next answer of the script; a request without tools (a title, a verdict) gets a short text or fitting JSON."""
     if not request.tools:
-        return [Say("Scripted title")]
+        return [Say(json.dumps(_filled(request.schema, {})) if request.schema else "Scripted title")]
     script, done = _script(request.turns)
     if not script:
         heard = [turn.text for turn in request.turns if turn.role == "user" and not turn.is_tool_result]

@@ -134,10 +134,14 @@ def read_responses(body: Fields) -> Request:
     for message in messages:
         if string(message.get("type")).endswith("call_output"):
             turns.append(Turn("tool", _flat(message.get("output")), is_tool_result=True))
-        elif message.get("role"):
+        elif message.get("content"):
             turns.append(Turn(string(message.get("role")), _flat(message.get("content"))))
     tools: dict[str, Fields] = {}
-    for tool in map(fields, items(body.get("tools"))):
+    # newer models are told their tools in the conversation
+    later = [
+        tool for message in messages if message.get("type") == "additional_tools" for tool in items(message["tools"])
+    ]
+    for tool in map(fields, [*items(body.get("tools")), *later]):
         if tool.get("type") in ("function", "local_shell"):
             tools[string(tool.get("name")) or string(tool.get("type"))] = fields(tool.get("parameters"))
         for nested in map(fields, items(tool.get("tools"))):
@@ -372,7 +376,7 @@ def read_gemini(body: Fields) -> Request:
         for tool in map(fields, items(group.get("functionDeclarations"))):
             schema = fields(tool.get("parametersJsonSchema")) or fields(tool.get("parameters"))
             tools[string(tool.get("name"))] = schema
-    return Request(turns, tools)
+    return Request(turns, tools, fields(fields(body.get("generationConfig")).get("responseJsonSchema")))
 
 
 class GeminiAnswer:
