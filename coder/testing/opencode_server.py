@@ -3,6 +3,7 @@
 It understands the verbs of `coder.testing.agent` and tells what they do as the real server would. Faults come by
 environment: DEMO_HTTP=PART:FAULT[,...] where PART is a piece of a path and FAULT is a status, `drop` (the connection is
 cut) or `stall` (nothing comes any more), the first time only when followed by `!`; DEMO_OPEN=1 demands no password.
+POST /demo/cut ends every event stream.
 """
 
 import base64
@@ -338,6 +339,10 @@ class Exchange(BaseHTTPRequestHandler):
                 self._send_session(self.front.open(self._cwd(), id))
             case ["session", id, "message"]:
                 self._send(list(self.front.conversations[id].messages))
+            case ["session", id, "message", message_id]:
+                messages = self.front.conversations[id].messages
+                found = [each for each in messages if fields(each.get("info")).get("id") == message_id]
+                self._send(found[0] if found else {"name": "NotFoundError"}, 200 if found else 404)
             case ["permission"]:
                 asked = (each for found in self.front.conversations.values() for each in found.asked.values())
                 self._send([request for request, _ in asked])
@@ -357,6 +362,9 @@ class Exchange(BaseHTTPRequestHandler):
                 self.front.prompt(self.front.conversations[id], body)
             case ["session", id, "abort"]:
                 self.front.abort(self.front.conversations[id])
+                self._send(True)
+            case ["demo", "cut"]:
+                self.front.hub.cut()
                 self._send(True)
             case ["permission", id, "reply"]:
                 self._reply(id, string(body.get("reply")))

@@ -25,7 +25,7 @@ from coder.backends.base import (
 )
 from coder.backends.opencode.asking import Asking
 from coder.backends.opencode.home import Home
-from coder.backends.opencode.http import Http
+from coder.backends.opencode.http import Http, is_refused_sign_in
 from coder.backends.opencode.offer import Offer, read_offer
 from coder.backends.opencode.plugins import find_plugins
 from coder.backends.opencode.progress import Progress, new_message_id
@@ -379,14 +379,32 @@ class OpencodeBackend:
                 await self._send(server.http, progress, input, parts)
                 group.start_soon(self._watch_progress, turn, progress)
             except AgentError as error:
-                turn.error = await server.obituary(error)
                 reached = not isinstance(error, AgentProtocolError)
-                turn.over.set()
+                fault = await server.obituary(error)
+                if reached and await self._has_arrived(server, progress):
+                    group.start_soon(self._watch_progress, turn, progress)
+                else:
+                    reached = reached and not server.is_up
+                    turn.error = fault
+                    turn.over.set()
+                if is_refused_sign_in(error):
+                    server.kill()
             await turn.over.wait()
             await self._asking.end()
             group.cancel_scope.cancel()
         self._asking = None
         return await self._close_turn(turn, progress, reached=reached)
+
+    async def _has_arrived(self, server: Server, progress: Progress) -> bool:
+        """Whether a prompt that was not answered is there all the same."""
+        if not server.is_up:
+            return False
+        try:
+            path = f"/session/{self.translator.session}/message/{progress.message_id}"
+            return bool((await server.http.find(path) or {}).get("info"))
+        except AgentError as error:
+            logger.info("not found out: %s", error, extra=self._ids())
+            return False
 
     async def _close_turn(self, turn: Turn, progress: Progress, *, reached: bool) -> TurnResult:
         fault = progress.error if not progress.was_aborted else None
