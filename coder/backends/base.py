@@ -123,6 +123,10 @@ class AgentBackend(Protocol):
         """
         ...
 
+    async def steer(self, handle: AgentSessionHandle, input: PromptInput) -> bool:
+        """Give the running turn more input; False where the agent does not take it, or no turn runs any more."""
+        ...
+
     async def close_session(self, handle: AgentSessionHandle) -> None:
         """End the agent's session politely where it knows how; the process lives on."""
         ...
