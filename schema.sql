@@ -34,12 +34,16 @@ CREATE TABLE IF NOT EXISTS session_worktrees (
 );
 
 -- idle <-> active (a turn runs); either -> crashed (agent died), -> closed (evicted or asked for); crashed, closed -> idle (opened again); crashed -> closed.
+-- model, mode_id and thinking_option_id are what was chosen last: a prompt that says nothing else keeps them.
 CREATE TABLE IF NOT EXISTS agent_sessions (
     session_id       text NOT NULL REFERENCES sessions ON DELETE CASCADE,
     agent            text NOT NULL,
     backend          text NOT NULL CHECK (backend IN ('opencode_server', 'acp_warm')),
     agent_session_id text,
     server_port      integer,
+    model              text,
+    mode_id            text,
+    thinking_option_id text,
     status           text NOT NULL DEFAULT 'idle' CHECK (status IN ('idle', 'active', 'crashed', 'closed')),
     last_active_at   timestamptz NOT NULL DEFAULT now(),
     created_at       timestamptz NOT NULL DEFAULT now(),
@@ -49,10 +53,12 @@ CREATE TABLE IF NOT EXISTS agent_sessions (
 -- pending -> running (claimed) -> completed | failed | cancelled; pending -> cancelled | failed | blocked; blocked -> pending | cancelled | failed;
 -- running -> pending only where the turn provably never started. `owner` is the host incarnation that claimed it, `attempt` its fencing number.
 -- `prompt_sent` is set just before the prompt is written to the agent: without it the turn provably never started.
--- `ordinal` is the order of acceptance, whatever clocks do.
+-- `ordinal` is the order of acceptance, whatever clocks do; `place` the order of turns, moved by `position` while a task waits.
 CREATE TABLE IF NOT EXISTS tasks (
     id                 text PRIMARY KEY,
     ordinal            bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    position           numeric,
+    place              numeric GENERATED ALWAYS AS (coalesce(position, ordinal)) STORED,
     session_id         text NOT NULL REFERENCES sessions ON DELETE CASCADE,
     parent_task_id     text REFERENCES tasks ON DELETE SET NULL,
     agent              text NOT NULL,
@@ -79,8 +85,8 @@ CREATE TABLE IF NOT EXISTS tasks (
     CHECK ((state = 'running') <= (owner IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
 );
-CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (ordinal) WHERE state = 'pending';
-CREATE INDEX IF NOT EXISTS tasks_waiting_by_session ON tasks (session_id, ordinal) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (place) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS tasks_waiting_by_session ON tasks (session_id, place) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS tasks_by_session ON tasks (session_id, ordinal);
 CREATE UNIQUE INDEX IF NOT EXISTS tasks_by_order ON tasks (ordinal);
 -- The same key from the same session is the same wish.

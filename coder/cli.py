@@ -205,6 +205,7 @@ def prompt(
     model: Annotated[str | None, typer.Option()] = None,
     mode: Annotated[str | None, typer.Option()] = None,
     thinking: Annotated[str | None, typer.Option()] = None,
+    when: Annotated[str, typer.Option(help="While a turn runs: queue, steer or interrupt.")] = "queue",
     allow: Annotated[bool, typer.Option("--allow", help="Allow whatever the agent asks.")] = False,
     deny: Annotated[bool, typer.Option("--deny", help="Refuse whatever the agent asks.")] = False,
     as_json: JsonFlag = False,
@@ -221,6 +222,7 @@ def prompt(
         model=model,
         mode_id=mode,
         thinking_option_id=thinking,
+        when=when,
     )
     turn = Turn(allow=allow, deny=deny, as_json=as_json)
 

@@ -43,6 +43,7 @@ from coder.protocol import (
     ProviderRefresh,
     SnapshotFrame,
     Subscribe,
+    TaskPatch,
     Welcome,
     server_frame,
 )
@@ -174,6 +175,10 @@ class Client:
     async def task(self, id: str) -> Task:
         return await self._get(Task, _path("tasks", id))
 
+    async def edit_task(self, id: str, patch: TaskPatch) -> Task:
+        """Change a task that waits, or its place in the queue."""
+        return _parsed(Task, await self._send("PATCH", _path("tasks", id), patch))
+
     async def cancel_task(self, id: str) -> Task:
         return await self._post(Task, _path("tasks", id, "cancel"))
 
@@ -295,7 +300,7 @@ class Client:
         query: Mapping[str, str | int | None] | None = None,
         key: str | None = None,
     ) -> httpx2.Response:
-        content = None if body is None else body.model_dump_json()
+        content = None if body is None else body.model_dump_json(exclude_unset=True)
         headers = {"Content-Type": "application/json"} if content else {}
         if key is not None:
             headers["Idempotency-Key"] = key

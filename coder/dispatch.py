@@ -12,14 +12,17 @@ from anyio.abc import TaskGroup
 
 from coder.backends.base import PromptContext, PromptInput, SessionOptions, TurnResult
 from coder.changes import Changes
-from coder.errors import CoderError, Conflict, IdempotencyMismatch, Unavailable, WrongState
+from coder.errors import CoderError, Conflict, IdempotencyMismatch, InvalidInput, Unavailable, WrongState
 from coder.journal import Commit, Journal
 from coder.model.changes import FileDifference
 from coder.model.events import (
     AgentEvent,
     AgentStatusChanged,
     Error,
+    ModeChanged,
+    ModelChanged,
     TaskQueued,
+    TaskUpdated,
     Text,
     TurnEnded,
     TurnStarted,
@@ -32,7 +35,7 @@ from coder.model.tool_calls import ToolCall
 from coder.model.values import new_id, now
 from coder.permissions import Permissions
 from coder.pool import AgentPool, Lease
-from coder.protocol import NewTask, Page
+from coder.protocol import NewTask, Page, TaskPatch
 from coder.providers.providers import Providers
 from coder.sessions import Sessions
 from coder.store import agent_sessions, tasks
@@ -58,8 +61,25 @@ class _Turn:
     cancel: anyio.Event = field(default_factory=anyio.Event)
     starting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     done: anyio.Event = field(default_factory=anyio.Event)
+    lease: Lease | None = None
+    steered: dict[str, str] = field(default_factory=dict[str, str])
+    """The inputs that became part of this turn, by their keys."""
+    model: str | None = None
+    mode_id: str | None = None
     summary: str = ""
     is_announced: bool = False
+
+    def note(self, event: AgentEvent) -> None:
+        """Keep what the turn's end is recorded with."""
+        match event:
+            case Text() if len(self.summary) < SUMMARY_CHARACTERS:
+                self.summary += event.text
+            case ModelChanged():
+                self.model = event.model_id
+            case ModeChanged():
+                self.mode_id = event.mode_id
+            case _:
+                pass
 
     def announce(self, commit: Commit) -> None:
         """Record the turn's start and its prompt, once."""
@@ -115,26 +135,54 @@ class Dispatcher:
     async def submit(self, wish: NewTask, *, idempotency_key: str | None = None) -> Task:
         """Accept a prompt: the task is committed when this returns.
 
-        The same key with the same body gives the same task again.
+        The same key with the same body gives the same task again. A prompt that steers becomes part of the running
+        turn: its task is the answer.
 
         Raises:
             NotFound: no such session or agent. AgentUnavailable: the agent is disabled or not installed.
-            IdempotencyMismatch: the key came before with another body. Unavailable: the host is shutting down.
+            InvalidInput: the agent is known not to take an attachment. Unavailable: the host is shutting down.
+            IdempotencyMismatch: the key came before with another body.
         """
         if self._is_stopping:
             raise Unavailable("the host is shutting down")
         self._providers.require_usable(wish.agent)
+        await self._refuse_attachments(wish)
         await self._sessions.get(wish.session_id)
+        if wish.when == "steer" and (steered := await self._steer(wish, idempotency_key)):
+            return steered
         task = Task(
             **wish.model_dump(exclude={"type", "id"}), id=new_id("tsk"), state=TaskState.PENDING, created_at=now()
         )
         async with self._journal.commit(wish.session_id) as commit:
             stored = await tasks.insert(commit.connection, task, idempotency_key=idempotency_key)
             if stored.id == task.id:
+                if wish.when == "interrupt" and (
+                    first := await tasks.first_waiting(commit.connection, wish.session_id)
+                ):
+                    stored = await tasks.place(commit.connection, task.id, None if first.id == task.id else first.id)
                 commit.append(TaskQueued(task=stored), agent=stored.agent, task_id=stored.id)
         if _wish_of(stored) != _wish_of(task):
             raise IdempotencyMismatch("this key was used for another prompt", task_id=stored.id)
+        if wish.when == "interrupt":
+            for turn in self._turns_of(wish.session_id):
+                with suppress(Conflict):
+                    await self.cancel(turn.task.id)
         return stored
+
+    async def edit(self, id: str, patch: TaskPatch) -> Task:
+        """Say a waiting prompt differently, or give it another place in the queue.
+
+        Raises:
+            NotFound: no such task. WrongState: it does not wait any more. InvalidInput: `before` does not wait here.
+        """
+        task = await self.get(id)
+        async with self._journal.commit(task.session_id) as commit:
+            if patch.input is not None:
+                task = await tasks.edit(commit.connection, id, patch.input)
+            if "before" in patch.model_fields_set:
+                task = await tasks.place(commit.connection, id, patch.before)
+            commit.append(TaskUpdated(task=task), agent=task.agent, task_id=id)
+        return task
 
     async def get(self, id: str) -> Task:
         """Raises NotFound."""
@@ -244,6 +292,31 @@ class Dispatcher:
             turn = self._turns[task.id] = _Turn(task)
             self._group.start_soon(self._carry_out, turn)
 
+    def _turns_of(self, session_id: str) -> Sequence[_Turn]:
+        return [turn for turn in self._turns.values() if turn.task.session_id == session_id]
+
+    async def _refuse_attachments(self, wish: NewTask) -> None:
+        if any(attachment.mime_type.startswith("image/") for attachment in wish.attachments):
+            rows = {row.id: row for row in await self._providers.snapshot()}
+            row = rows.get(wish.agent)
+            if row is not None and row.status == "ready" and not row.accepts_images:
+                raise InvalidInput(f"{row.label} takes no images", code="attachment_refused")
+
+    async def _steer(self, wish: NewTask, key: str | None) -> Task | None:
+        """The running task that the prompt has become part of; None where it has to wait for its turn."""
+        for turn in self._turns_of(wish.session_id):
+            if turn.task.agent != wish.agent or turn.lease is None:
+                continue
+            if key is not None and turn.steered.get(key) == wish.input:
+                return await self.get(turn.task.id)
+            if await turn.lease.backend.steer(turn.lease.handle, PromptInput(wish.input, wish.attachments)):
+                if key is not None:
+                    turn.steered[key] = wish.input
+                async with self._journal.commit(wish.session_id) as commit:
+                    commit.append(UserText(text=wish.input), agent=wish.agent, task_id=turn.task.id)
+                return await self.get(turn.task.id)
+        return None
+
     async def _unended(self, session_id: str) -> Sequence[Task]:
         async with self._store.connection() as connection:
             states = {*WAITING, TaskState.RUNNING}
@@ -294,6 +367,7 @@ class Dispatcher:
                 turn.announce(commit)
             turn.is_announced = True
         session = await self._sessions.get(task.session_id)
+        turn.task = task = await self._with_choices(task)
         result = TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         with turn.starting:
             async with self._pool.lease(_options(session, task.agent, task)) as lease:
@@ -308,8 +382,7 @@ class Dispatcher:
             return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
 
         async def emit(event: AgentEvent) -> None:
-            if isinstance(event, Text) and len(turn.summary) < SUMMARY_CHARACTERS:
-                turn.summary += event.text
+            turn.note(event)
             await self._journal.append(task.session_id, event, agent=task.agent, task_id=task.id)
 
         async def ask(tool_call: ToolCall, options: tuple[PermissionOption, ...]) -> PermissionOutcome:
@@ -323,10 +396,28 @@ class Dispatcher:
             mode_id=task.mode_id,
             thinking_option_id=task.thinking_option_id,
         )
-        result = await lease.backend.prompt(lease.handle, PromptInput(task.input, task.attachments), context)
+        turn.lease = lease
+        try:
+            result = await lease.backend.prompt(lease.handle, PromptInput(task.input, task.attachments), context)
+        finally:
+            turn.lease = None
         if result.ok:
             self._pool.report_success(task.session_id, task.agent)
         return result
+
+    async def _with_choices(self, task: Task) -> Task:
+        """The task with what was chosen before wherever it chooses nothing itself."""
+        async with self._store.connection() as connection:
+            row = await agent_sessions.find(connection, task.session_id, task.agent)
+        if row is None:
+            return task
+        return task.model_copy(
+            update={
+                "model": task.model or row.model,
+                "mode_id": task.mode_id or row.mode_id,
+                "thinking_option_id": task.thinking_option_id or row.thinking_option_id,
+            }
+        )
 
     async def _mark_working(self, turn: _Turn) -> None:
         """The last step before the prompt may leave the host: from here on it is never sent again by itself."""
@@ -379,6 +470,15 @@ class Dispatcher:
                 output_summary=turn.summary[:SUMMARY_CHARACTERS] or None,
                 usage=result.usage,
             )
+            if result.reached_agent:
+                await agent_sessions.remember_choices(
+                    commit.connection,
+                    task.session_id,
+                    task.agent,
+                    model=turn.model or task.model,
+                    mode_id=turn.mode_id or task.mode_id,
+                    thinking=task.thinking_option_id,
+                )
             if result.reached_agent and self._pool.is_warm(task.session_id, task.agent):
                 await agent_sessions.set_status(commit.connection, task.session_id, task.agent, AgentSessionStatus.IDLE)
                 commit.append(AgentStatusChanged(agent=task.agent, status="idle"), agent=task.agent, task_id=task.id)

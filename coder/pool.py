@@ -76,6 +76,10 @@ class _Slot:
     def is_warm(self) -> bool:
         return self.handle is not None and not self.gone.is_set()
 
+    @property
+    def can_resume(self) -> bool:
+        return self.backend is not None and self.backend.capabilities.resume
+
     def end(self) -> None:
         """Ask the slot's holder to dispose of the backend, also while it is still starting."""
         self.retire.set()
@@ -201,7 +205,7 @@ class AgentPool:
         """Evict what has been idle for too long."""
         at = self._clock()
         for slot in self._idle_slots():
-            keep = self._idle_ttl if slot.backend and slot.backend.capabilities.resume else 4 * self._idle_ttl
+            keep = self._idle_ttl if slot.can_resume else 4 * self._idle_ttl
             if at - slot.last_used >= keep:
                 slot.end()
 
@@ -235,9 +239,12 @@ class AgentPool:
         return sorted(idle, key=lambda slot: slot.last_used)
 
     def _make_room(self) -> None:
-        """Evict the least recently used idle backends over the limit; busy ones may exceed it for a while."""
+        """Evict the least recently used idle backends over the limit. Busy ones, and those that would forget their
+        conversation, may exceed it for a while.
+        """
         excess = sum(not slot.retire.is_set() for slot in self._slots.values()) - self._max_live
-        for slot in self._idle_slots()[: max(0, excess)]:
+        resumable = [slot for slot in self._idle_slots() if slot.can_resume]
+        for slot in resumable[: max(0, excess)]:
             slot.end()
 
     async def _hold(self, slot: _Slot, predecessor: _Slot | None) -> None:
@@ -269,9 +276,9 @@ class AgentPool:
     async def _start(self, slot: _Slot, backend: AgentBackend) -> None:
         session_id, agent = slot.key
         async with self._spawning:
-            await self._tell(slot.key, "starting")
             async with self._store.connection() as connection:
                 row = await agent_sessions.find(connection, session_id, agent)
+            await self._tell(slot.key, "waking" if row and row.agent_session_id else "starting")
             options = replace(slot.options, resume_token=row.agent_session_id if row else None)
             handle = await backend.ensure_session(options)
         had_memory = bool(row and row.agent_session_id)

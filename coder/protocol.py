@@ -57,11 +57,21 @@ class Prompt(Input):
     thinking_option_id: Id | None = None
     feature_values: dict[str, Json] = {}
     attachments: tuple[Attachment, ...] = ()
+    when: Literal["queue", "steer", "interrupt"] = "queue"
+    """While a turn runs: wait for its end; become part of it, where the agent takes input during a turn, else wait; or
+    cancel it and go next."""
 
 
 class NewTask(Prompt):
     session_id: Id
     parent_task_id: Id | None = None
+
+
+class TaskPatch(Input):
+    """For a task that waits. `before` is another waiting task of its session, null for the end of the queue."""
+
+    input: Annotated[str, Field(min_length=1, max_length=INPUT_LIMIT)] | None = None
+    before: Id | None = None
 
 
 class PermissionAnswer(Input):

@@ -5,7 +5,7 @@ from coder.api.operations import Call, Nothing, command, read
 from coder.api.queries import PageQuery, SomeId
 from coder.host import Host
 from coder.model.tasks import Task, TaskState
-from coder.protocol import NewTask, Page
+from coder.protocol import NewTask, Page, TaskPatch
 
 
 class TasksQuery(PageQuery):
@@ -30,6 +30,10 @@ async def cancel_task(host: Host, call: Call[Nothing, Nothing]) -> Task:
     return await host.dispatcher.cancel(call.path["id"])
 
 
+async def edit_task(host: Host, call: Call[TaskPatch, Nothing]) -> Task:
+    return await host.dispatcher.edit(call.path["id"], call.body)
+
+
 routes = [
     read("/api/tasks", list_tasks, "List tasks", tag="tasks", query=TasksQuery, answer=Page[Task]),
     command(
@@ -46,6 +50,17 @@ routes = [
         keeps_key=True,
     ),
     read("/api/tasks/{id}", get_task, "One task", tag="tasks", query=Nothing, answer=Task),
+    command(
+        "PATCH",
+        "/api/tasks/{id}",
+        edit_task,
+        "Edit a task that waits, or give it another place in its session's queue",
+        tag="tasks",
+        body=TaskPatch,
+        query=Nothing,
+        answer=Task,
+        status=200,
+    ),
     command(
         "POST",
         "/api/tasks/{id}/cancel",

@@ -111,6 +111,13 @@ class TaskQueued(Value):
     task: Task
 
 
+class TaskUpdated(Value):
+    """A waiting prompt was edited or given another place."""
+
+    type: Literal["task_updated"] = "task_updated"
+    task: Task
+
+
 class ChangeRecorded(Value):
     type: Literal["change_recorded"] = "change_recorded"
     change: Change
@@ -162,6 +169,7 @@ AgentEvent = Annotated[
     | TurnStarted
     | TurnEnded
     | TaskQueued
+    | TaskUpdated
     | ChangeRecorded
     | ChangeDecided
     | AgentStatusChanged

@@ -88,7 +88,11 @@ class AgentSession(Value):
     server_port: int | None
     status: AgentSessionStatus
     last_active_at: Time
+    model: str | None = None
+    mode_id: str | None = None
+    thinking_option_id: str | None = None
+    """What was chosen last; a prompt that says nothing else keeps it."""
 
 
-AgentStatus = Literal["cold", "starting", "idle", "working", "closing", "crashed", "error"]
-"""What a viewer sees of a backend; `idle` and `working` are warm."""
+AgentStatus = Literal["cold", "starting", "waking", "idle", "working", "closing", "crashed", "error"]
+"""What a viewer sees of a backend; `idle` and `working` are warm, `waking` starts with an earlier conversation."""

@@ -70,6 +70,8 @@ class Task(Value):
     output_summary: str | None = None
     usage: Usage | None = None
     attempt: int = 0
+    place: float = 0.0
+    """Waiting tasks of a session have their turns in this order."""
     cancel_requested: bool = False
     created_at: Time
     started_at: Time | None = None

@@ -59,6 +59,13 @@ async def set_status(c: Connection, session_id: str, agent: str, status: AgentSe
     return _read(row)
 
 
+async def remember_choices(
+    c: Connection, session_id: str, agent: str, *, model: str | None, mode_id: str | None, thinking: str | None
+) -> None:
+    """Keep what was chosen last for the prompts to come; None leaves what was remembered."""
+    await c.execute(sql("remember_choices"), session_id, agent, model, mode_id, thinking)
+
+
 async def reset_after_crash(c: Connection) -> tuple[AgentSession, ...]:
     """At boot: what a dead host left active has crashed, what it left idle is closed. Returns the rows that moved."""
     return tuple(_read(row) for row in await c.fetch(sql("reset_agent_sessions")))

@@ -139,6 +139,29 @@ async def fail_waiting(c: Connection, id: str, error: Fault) -> Task:
     return await _moved(c, await c.fetchrow(sql("fail_waiting_task"), id, _dumped(error)), id, _WAITING)
 
 
+async def edit(c: Connection, id: str, input: str) -> Task:
+    """Say it differently while it waits; NotFound, WrongState."""
+    return await _moved(c, await c.fetchrow(sql("edit_waiting_task"), id, input), id, _WAITING)
+
+
+async def place(c: Connection, id: str, before: str | None) -> Task:
+    """Give a pending task its turn right before another pending one of its session, or after all of them.
+
+    Raises:
+        NotFound. WrongState: it does not wait. InvalidInput: `before` is no pending task of its session.
+    """
+    row = await c.fetchrow(sql("place_task"), id, before)
+    if row is None and before is not None and (await get(c, id)).state is TaskState.PENDING:
+        raise InvalidInput(f"no waiting task of this session: {before}", field="before")
+    return await _moved(c, row, id, [TaskState.PENDING])
+
+
+async def first_waiting(c: Connection, session_id: str) -> Task | None:
+    """Whose turn is next in a session."""
+    row = await c.fetchrow(sql("first_waiting_task"), session_id)
+    return _read(row) if row else None
+
+
 async def block(c: Connection, id: str) -> Task:
     """Hold a pending task back; NotFound, WrongState."""
     return await _moved(c, await c.fetchrow(sql("block_task"), id), id, [TaskState.PENDING])

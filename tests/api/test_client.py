@@ -12,7 +12,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from coder.client import UNREACHABLE, Client, EventStream
 from coder.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, UnusableRepository
 from coder.model.events import Record, Text
-from coder.protocol import Prompt, SnapshotFrame
+from coder.protocol import Prompt, SnapshotFrame, TaskPatch
 from coder.testing.harness import LiveHost, open_live_host
 from coder.tokens import load_token
 from tests.api.wire import open_test_session
@@ -157,3 +157,20 @@ async def test_a_host_that_is_not_there_is_unreachable():
         async with client.events("ses_nobody", patience=0.1) as items:
             with anyio.fail_after(10), pytest.raises(Unavailable):
                 await items.receive()
+
+
+@pytest.mark.scenario("dispatch: waiting prompts are reordered and edited")
+async def test_a_waiting_prompt_is_edited_and_moved_over_http(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path, database_url) as live, live.client() as client:
+        session = await open_test_session(client, tmp_path / "repo")
+        running = await client.prompt(session.id, Prompt(agent="demo", input="hang"))
+        first = await client.prompt(session.id, Prompt(agent="demo", input="say a"))
+        second = await client.prompt(session.id, Prompt(agent="demo", input="say b"))
+        assert (await client.edit_task(first.id, TaskPatch(input="say c"))).place == first.place
+        moved = await client.edit_task(second.id, TaskPatch(before=first.id))
+        assert moved.place < first.place
+        assert (await client.edit_task(second.id, TaskPatch(before=None))).place > first.place
+        with pytest.raises(NotFound):
+            await client.edit_task("tsk_none", TaskPatch(input="x"))
+        await client.cancel_task(running.id)
+        assert (await client.wait_for_task(first.id)).output_summary == "c"

@@ -41,6 +41,7 @@ DELETE /api/sessions/{id}/agent-sessions/{agent}
 GET /api/tasks
 POST /api/tasks
 GET /api/tasks/{id}
+PATCH /api/tasks/{id}
 POST /api/tasks/{id}/cancel
 GET /api/permissions
 GET /api/permissions/{id}

@@ -265,3 +265,26 @@ async def test_a_long_session_shows_its_beginning_on_demand(tmp_path: Path, data
             await log.evaluate("log => { log.scrollTop = 0 }")
             await expect(log).to_contain_text("The very first words.")
             assert await log.inner_text() == whole
+
+
+@pytest.mark.scenario("pane: Waiting prompts are reordered, and one goes first")
+async def test_waiting_prompts_change_places_and_one_interrupts(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            await send(page, "say begun; hang")
+            log = page.get_by_role("log", name="Transcript")
+            await expect(log).to_contain_text("begun")
+            await send(page, "say first words")
+            await send(page, "say second words")
+            queued = page.get_by_role("region", name="Queued prompt")
+            await expect(queued).to_have_count(2)
+            await queued.last.get_by_role("button", name="Move queued prompt up").click()
+            await expect(queued.first).to_contain_text("second words")
+            await page.get_by_role("textbox", name="Prompt").fill("say urgent words")
+            await page.get_by_role("button", name="Send now").click()
+            await expect(queued).to_have_count(0)
+            await expect(page.get_by_role("group", name="Turn ended: Done")).to_have_count(3)
+            said = await log.inner_text()
+            assert said.index("urgent words") < said.index("second words") < said.index("first words")

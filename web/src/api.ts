@@ -11,6 +11,7 @@ import type {
   ProviderSnapshot,
   Session,
   Task,
+  TaskPatch,
 } from "./protocol.ts";
 
 /** What the host said when it refused, or that it could not be reached (status 0). */
@@ -80,6 +81,7 @@ export const api = {
   renameSession: (id: string, name: string) => call<Session>("PATCH", `/api/sessions/${part(id)}`, { name }),
   closeSession: (id: string, force: boolean) =>
     call<void>("DELETE", `/api/sessions/${part(id)}${force ? "?force=1" : ""}`),
+  editTask: (id: string, patch: TaskPatch) => call<Task>("PATCH", `/api/tasks/${part(id)}`, patch),
   /** The newest tasks of all sessions, newest first. */
   recentTasks: async () => (await call<Page<Task>>("GET", `/api/tasks?limit=${PAGE}`)).items,
   waitingPermissions: () => all<PermissionRequest>("/api/permissions?status=pending"),

@@ -63,12 +63,12 @@ export function Composer({ id, view }: { id: string; view: View }) {
   const obstacle = provider ? obstacleOf(provider) : null;
   const model = provider?.models.find((one) => one.id === choice.models[provider.id]);
   const mode = provider?.modes.find((one) => one.id === choice.modes[provider.id]);
-  const shownModel = model ?? provider?.models.find((one) => one.id === provider.default_model);
-  const shownMode = mode ?? provider?.modes.find((one) => one.id === provider.default_mode);
+  const shownModel = model ?? provider?.models.find((one) => one.id === (view.story.models[provider.id] ?? provider.default_model));
+  const shownMode = mode ?? provider?.modes.find((one) => one.id === (view.story.modes[provider.id] ?? provider.default_mode));
   const thinking = shownModel?.thinking_options.find((one) => one.id === choice.thinking[provider?.id ?? ""]);
   const canSend = text.trim() !== "" && provider !== undefined && obstacle === null;
 
-  const send = () => {
+  const send = (when: "queue" | "interrupt" = "queue") => {
     if (!canSend || !provider) return;
     prompt({
       session_id: id,
@@ -77,6 +77,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
       model: model?.id ?? null,
       mode_id: mode?.id ?? null,
       thinking_option_id: thinking?.id ?? null,
+      when,
     });
     setText("");
   };
@@ -111,7 +112,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
           onKeyDown={(event) => {
             if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
             event.preventDefault();
-            send();
+            send(event.ctrlKey || event.metaKey ? "interrupt" : "queue");
           }}
           className="w-full resize-none bg-transparent px-3.5 pt-3 pb-1.5 text-base outline-none"
         />
@@ -160,6 +161,17 @@ export function Composer({ id, view }: { id: string; view: View }) {
               onClick={() => void cancel(running.id)}
             >
               <Square aria-hidden className="size-3 fill-current" /> <span className="hidden sm:inline">Stop</span>
+            </Button>
+          )}
+          {running && canSend && (
+            <Button
+              look="quiet"
+              title="Stop the turn and send this now (Ctrl+Enter)"
+              aria-keyshortcuts="Control+Enter Meta+Enter"
+              className="h-8"
+              onClick={() => send("interrupt")}
+            >
+              Send now
             </Button>
           )}
           <Button

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
-import { activityOf, byId, fold, prepend, viewOf, type Item, type View } from "./fold.ts";
+import { activityOf, byId, fold, prepend, queueOf, viewOf, type Item, type View } from "./fold.ts";
 import type { AgentEvent, JournalRecord, Session, SnapshotFrame, Task, ToolCall } from "./protocol.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
@@ -76,6 +76,7 @@ function task(more: Partial<Task> = {}): Task {
     output_summary: null,
     usage: null,
     attempt: 0,
+    place: 1,
     cancel_requested: false,
     created_at: AT,
     started_at: null,
@@ -290,4 +291,16 @@ describe.skipIf(files.length === 0)("recorded agents", () => {
       events.filter((event) => event.type === "unknown").length,
     );
   });
+});
+
+it("lines waiting prompts up by their places, also after one was moved", () => {
+  const waiting = ["a", "b", "c"].map((id, at) => task({ id, place: at + 1 }));
+  const told = waiting.map((each): AgentEvent => ({ type: "task_queued", task: each }));
+  const moved: AgentEvent = { type: "task_updated", task: task({ id: "c", place: 0.5, input: "changed" }) };
+  const { view } = fold(viewOf(snapshot()), records([...told, moved]));
+  expect(queueOf(view.facts).map(({ id, input }) => [id, input])).toEqual([
+    ["c", "changed"],
+    ["a", "write a.txt"],
+    ["b", "write a.txt"],
+  ]);
 });

@@ -201,6 +201,7 @@ function foldFact(facts: Facts, record: JournalRecord): Facts {
     case "session_updated":
       return { ...facts, session: event.session };
     case "task_queued":
+    case "task_updated":
       return withTask(facts, { ...event.task, ...laterOf(facts.tasks[event.task.id]) });
     case "turn_started":
       return withTask(facts, {
@@ -264,6 +265,7 @@ function stubTask(id: string, record: JournalRecord, facts: Facts): Task {
     output_summary: null,
     usage: null,
     attempt: 0,
+    place: 0,
     cancel_requested: false,
     created_at: record.at,
     started_at: null,
@@ -345,6 +347,7 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
       return;
     case "turn_started":
     case "task_queued":
+    case "task_updated":
     case "session_updated":
       return;
     default:
@@ -437,4 +440,11 @@ function replaceLast(items: Item[], change: (item: Item) => Item | null): boolea
     }
   }
   return false;
+}
+
+/** The prompts that wait, in the order of their turns. */
+export function queueOf(facts: Facts): Task[] {
+  return Object.values(facts.tasks)
+    .filter((task) => task.state === "pending" || task.state === "blocked")
+    .toSorted((a, b) => a.place - b.place);
 }

@@ -23,6 +23,9 @@ export interface AgentSession {
   server_port: number | null;
   status: AgentSessionStatus;
   last_active_at: string;
+  model: string | null;
+  mode_id: string | null;
+  thinking_option_id: string | null;
 }
 
 export type AgentSessionStatus = "idle" | "active" | "crashed" | "closed";
@@ -30,7 +33,7 @@ export type AgentSessionStatus = "idle" | "active" | "crashed" | "closed";
 export interface AgentStatusChanged {
   type: "agent_status";
   agent: string;
-  status: "cold" | "starting" | "idle" | "working" | "closing" | "crashed" | "error";
+  status: "cold" | "starting" | "waking" | "idle" | "working" | "closing" | "crashed" | "error";
   message: string | null;
 }
 
@@ -272,6 +275,7 @@ export interface NewTask {
   thinking_option_id?: string | null;
   feature_values?: Record<string, Json>;
   attachments?: Attachment[];
+  when?: "queue" | "steer" | "interrupt";
   session_id: string;
   parent_task_id?: string | null;
 }
@@ -408,6 +412,7 @@ export interface Prompt {
   thinking_option_id?: string | null;
   feature_values?: Record<string, Json>;
   attachments?: Attachment[];
+  when?: "queue" | "steer" | "interrupt";
 }
 
 export interface PromptFrame {
@@ -418,6 +423,7 @@ export interface PromptFrame {
   thinking_option_id?: string | null;
   feature_values?: Record<string, Json>;
   attachments?: Attachment[];
+  when?: "queue" | "steer" | "interrupt";
   session_id: string;
   parent_task_id?: string | null;
   type: "prompt";
@@ -560,10 +566,16 @@ export interface Task {
   output_summary: string | null;
   usage: Usage | null;
   attempt: number;
+  place: number;
   cancel_requested: boolean;
   created_at: string;
   started_at: string | null;
   ended_at: string | null;
+}
+
+export interface TaskPatch {
+  input?: string | null;
+  before?: string | null;
 }
 
 export interface TaskQueued {
@@ -572,6 +584,11 @@ export interface TaskQueued {
 }
 
 export type TaskState = "pending" | "running" | "completed" | "failed" | "cancelled" | "blocked";
+
+export interface TaskUpdated {
+  type: "task_updated";
+  task: Task;
+}
 
 export interface TerminalOutput {
   terminal_id: string;
@@ -705,6 +722,7 @@ export type AgentEvent =
   | Reasoning
   | SessionUpdated
   | TaskQueued
+  | TaskUpdated
   | Text
   | ToolCallStarted
   | ToolCallUpdated

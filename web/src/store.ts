@@ -331,6 +331,12 @@ function noteTask(task: Task): void {
   set({ views: { ...pane().views, [task.session_id]: { ...view, facts } } });
 }
 
+/** Give a waiting prompt its turn before another one. */
+export const place = (taskId: string, before: string) =>
+  doing(`place:${taskId}`, async () => {
+    await api.editTask(taskId, { before });
+  });
+
 export const cancel = (taskId: string) =>
   doing(`cancel:${taskId}`, async () => {
     await socket.command({ type: "cancel", id: newKey(), task_id: taskId });

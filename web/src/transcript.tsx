@@ -1,25 +1,12 @@
-import {
-  Ban,
-  Brain,
-  ChevronRight,
-  Circle,
-  CircleAlert,
-  CircleCheck,
-  CircleDot,
-  CornerDownRight,
-  FileDiff,
-  ListChecks,
-  RotateCw,
-  X,
-} from "lucide-react";
+import { ArrowUp, Ban, Brain, ChevronRight, ChevronsUp, Circle, CircleAlert, CircleCheck, CircleDot, CornerDownRight, FileDiff, ListChecks, RotateCw, X } from "lucide-react";
 import { memo, useDeferredValue, type ReactNode } from "react";
 
 import { Button, IconButton, Spinner, Trouble } from "./controls.tsx";
-import type { ChangesItem, Item, NoticeItem, PlanItem, PromptItem, TextItem, ToolItem, TurnItem, UnknownItem, View } from "./fold.ts";
+import { queueOf, type ChangesItem, type Item, type NoticeItem, type PlanItem, type PromptItem, type TextItem, type ToolItem, type TurnItem, type UnknownItem, type View } from "./fold.ts";
 import { Markdown } from "./markdown.tsx";
 import { PermissionLine } from "./permission.tsx";
 import type { Task } from "./protocol.ts";
-import { cancel, dismiss, loadOlder, prompt, sendAgain, usePane, withdraw } from "./store.ts";
+import { cancel, dismiss, loadOlder, place, prompt, sendAgain, usePane, withdraw } from "./store.ts";
 import { useStickToBottom } from "./stick.ts";
 import { ToolCard } from "./tool.tsx";
 import { clockOf, countOf, durationOf, readable, tokensOf } from "./words.ts";
@@ -31,7 +18,7 @@ export function Transcript({ id, view, onShowChanges }: { id: string; view: View
   const older = usePane((state) => state.deeds[`older:${id}`]);
   const { items } = view.story;
   const tasks = Object.values(view.facts.tasks);
-  const queued = tasks.filter((task) => task.state === "pending" || task.state === "blocked");
+  const queued = queueOf(view.facts);
   const running = tasks.find((task) => task.state === "running");
   const root = view.facts.session.worktree_path;
   const stick = useStickToBottom(items[0]?.key, [items, queued.length, outbox.length]);
@@ -80,8 +67,8 @@ export function Transcript({ id, view, onShowChanges }: { id: string; view: View
             ),
           )}
           {running && <Working view={view} task={running} />}
-          {queued.map((task) => (
-            <Queued key={task.id} task={task} />
+          {queued.map((task, at) => (
+            <Queued key={task.id} task={task} before={queued[at - 1]?.id ?? null} running={running?.id ?? null} />
           ))}
           {outbox.map((outgoing) => (
             <div key={outgoing.frame.id} className="flex flex-col gap-2">
@@ -358,7 +345,9 @@ function Working({ view, task }: { view: View; task: Task }) {
       ? "waits for your answer"
       : status === "starting"
         ? "is starting…"
-        : "is working…";
+        : status === "waking"
+          ? "is waking…"
+          : "is working…";
   return (
     <p role="status" className="flex items-center gap-2 text-xs text-faint">
       <span aria-hidden className={`size-2 rounded-full ${isAsked ? "bg-ask-strong" : "animate-breathe bg-live"}`} />
@@ -367,8 +356,10 @@ function Working({ view, task }: { view: View; task: Task }) {
   );
 }
 
-function Queued({ task }: { task: Task }) {
-  const deed = usePane((state) => state.deeds[`cancel:${task.id}`]);
+/** `before` is the prompt that waits right before this one. */
+function Queued({ task, before, running }: { task: Task; before: string | null; running: string | null }) {
+  const deed = usePane((state) => state.deeds[`cancel:${task.id}`] ?? state.deeds[`place:${task.id}`]);
+  const isBusy = deed?.state === "busy";
   return (
     <section aria-label="Queued prompt" className="flex items-start gap-2 rounded-md border border-dashed border-line-strong px-3 py-2">
       <CornerDownRight aria-hidden className="mt-0.5 size-3.5 shrink-0 text-faint" />
@@ -379,7 +370,17 @@ function Queued({ task }: { task: Task }) {
         <p className="line-clamp-3 whitespace-pre-wrap [overflow-wrap:anywhere]">{task.input}</p>
         {deed?.state === "refused" && <p className="text-xs text-bad">{deed.words}</p>}
       </div>
-      <IconButton label="Cancel queued prompt" className="size-6" disabled={deed?.state === "busy"} onClick={() => void cancel(task.id)}>
+      {before !== null && (
+        <IconButton label="Move queued prompt up" className="size-6" disabled={isBusy} onClick={() => void place(task.id, before)}>
+          <ArrowUp aria-hidden className="size-3.5" />
+        </IconButton>
+      )}
+      {before === null && running !== null && (
+        <IconButton label="Stop the turn for this prompt" className="size-6" disabled={isBusy} onClick={() => void cancel(running)}>
+          <ChevronsUp aria-hidden className="size-3.5" />
+        </IconButton>
+      )}
+      <IconButton label="Cancel queued prompt" className="size-6" disabled={isBusy} onClick={() => void cancel(task.id)}>
         <X aria-hidden className="size-3.5" />
       </IconButton>
     </section>

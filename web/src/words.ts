@@ -14,6 +14,7 @@ export const ACTIVITY: Record<Activity, string> = {
 export const AGENT: Record<AgentStatus, string> = {
   cold: "not started",
   starting: "starting",
+  waking: "waking",
   idle: "warm",
   working: "working",
   closing: "closing",

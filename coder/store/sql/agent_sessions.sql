@@ -27,6 +27,14 @@ UPDATE agent_sessions SET
 WHERE session_id = $1 AND agent = $2 AND status = ANY ($3::text[])
 RETURNING *;
 
+-- name: remember_choices
+-- What was chosen last; null leaves what was remembered.
+UPDATE agent_sessions SET
+    model = coalesce($3, model),
+    mode_id = coalesce($4, mode_id),
+    thinking_option_id = coalesce($5, thinking_option_id)
+WHERE session_id = $1 AND agent = $2;
+
 -- name: reset_agent_sessions
 -- After a crash no agent lives: active -> crashed, idle -> closed.
 UPDATE agent_sessions SET

@@ -39,9 +39,9 @@ WITH chosen AS (
       AND t.session_id <> ALL ($2::text[])
       AND NOT EXISTS (SELECT FROM tasks r WHERE r.session_id = t.session_id AND r.state = 'running')
       AND NOT EXISTS (
-          SELECT FROM tasks e WHERE e.session_id = t.session_id AND e.state = 'pending' AND e.ordinal < t.ordinal
+          SELECT FROM tasks e WHERE e.session_id = t.session_id AND e.state = 'pending' AND e.place < t.place
       )
-    ORDER BY t.ordinal
+    ORDER BY t.place
     LIMIT 1
     FOR UPDATE OF t SKIP LOCKED
 )
@@ -92,6 +92,37 @@ UPDATE tasks SET cancel_requested = true WHERE id = $1 AND state = 'running' RET
 UPDATE tasks SET state = 'failed', error = $2, ended_at = now()
 WHERE id = $1 AND state IN ('pending', 'blocked')
 RETURNING *;
+
+-- name: edit_waiting_task
+-- Say it differently while it waits.
+UPDATE tasks SET input = $2 WHERE id = $1 AND state IN ('pending', 'blocked') RETURNING *;
+
+-- name: place_task
+-- Give a waiting task its turn right before another waiting one of its session, or after all of them.
+WITH waiting AS (
+    SELECT w.id, w.place
+    FROM tasks w
+    JOIN tasks t ON t.session_id = w.session_id
+    WHERE t.id = $1 AND w.id <> $1 AND w.state = 'pending'
+), next AS (
+    SELECT place FROM waiting WHERE id = $2
+), previous AS (
+    SELECT max(waiting.place) AS place FROM waiting, next WHERE waiting.place < next.place
+)
+UPDATE tasks SET
+    position = CASE
+        WHEN $2::text IS NULL THEN greatest(tasks.place, (SELECT max(place) + 1 FROM waiting))
+        ELSE coalesce(
+            ((SELECT place FROM previous) + (SELECT place FROM next)) * 0.5,
+            (SELECT place FROM next) - 1
+        )
+    END
+WHERE id = $1 AND state = 'pending' AND ($2::text IS NULL OR EXISTS (SELECT FROM next))
+RETURNING *;
+
+-- name: first_waiting_task
+-- Whose turn is next in a session.
+SELECT * FROM tasks WHERE session_id = $1 AND state = 'pending' ORDER BY place LIMIT 1;
 
 -- name: block_task
 -- pending -> blocked.
