@@ -24,6 +24,7 @@ What it knows
   settings                  the present mode, model and options
   attachments · cwd · echoenv NAME
 Time
+  listen                    wait for input into the running turn, and do what it says
   sleep MS · hang (until cancelled) · latency MS (before each update of this turn)
 Ends
   stop REASON               end with this stop reason
@@ -43,6 +44,7 @@ Environment
   DEMO_START_DELAY_MS       wait so long before the first answer
   DEMO_LOGIN_NEEDED=1       want a login first: `authenticate`, or run once with --login
   DEMO_FAULT_AT=PLACE:FAULT at `start`, `initialize` or `session`: `die`, `hang` or `error`
+  DEMO_PROTOCOL=2           speak version 2 of the protocol to a client that offers it
   DEMO_WITHOUT_RESUME=1     offer neither load nor resume
   DEMO_IGNORE=WORDS         as `ignore`, from the start, separated by commas
 """
@@ -55,6 +57,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 
 from coder import __version__
+from coder.testing import protocol2
 from coder.testing.conversations import Conversation, open_conversation, state_folder
 from coder.testing.script import ScriptError, Statement, parse
 from coder.testing.verbs import COMMANDS, Turn
@@ -63,6 +66,7 @@ from coder.testing.wire import Fields, Json, Peer, RequestRefused, fields, items
 MODES = {"ask": "Ask before changes", "auto": "Never ask", "plan": "Plan only"}
 MODELS = {"demo-small": "Demo Small", "demo-large": "Demo Large"}
 THINKING = {"low": "Low", "normal": "Normal", "high": "High"}
+STEERING: Fields = {"steering": {"supported": True}}
 INVALID_PARAMS, METHOD_NOT_FOUND, INVALID_REQUEST, LOGIN_NEEDED, NOT_FOUND = -32602, -32601, -32600, -32000, -32002
 
 
@@ -80,6 +84,7 @@ class Agent:
         self._allowed: dict[str, set[str]] = {}
         self._turns: dict[str, Turn] = {}
         self._prompts = 0
+        self._second: protocol2.PeerV2 | None = None
         self._requests: dict[str, Callable[[Fields], Fields]] = {
             "initialize": self._initialize,
             "authenticate": self._authenticate,
@@ -90,6 +95,7 @@ class Agent:
             "session/set_mode": lambda params: self._set_option(params, "mode", params.get("modeId")),
             "session/set_model": lambda params: self._set_option(params, "model", params.get("modelId")),
             "session/set_config_option": self._set_config_option,
+            "_session/steering": self._steer,
         }
 
     def run(self) -> None:
@@ -142,21 +148,33 @@ class Agent:
 
     def _initialize(self, params: Fields) -> Fields:
         self._suffer("initialize")
-        self._offered = fields(params.get("clientCapabilities"))
+        is_second = isinstance(self._peer, protocol2.PeerV2) and params.get("protocolVersion") == 2
+        self._offered = fields(params.get("capabilities" if is_second else "clientCapabilities"))
         resumes = not self._environment.get("DEMO_WITHOUT_RESUME")
         session: Fields = {"resume": {}, "close": {}} if resumes else {"close": {}}
         login: list[Json] = [{"id": "demo-login", "name": "Demo login", "description": "Signs in at once"}]
-        if fields(self._offered.get("auth")).get("terminal") is True:
+        if is_second or fields(self._offered.get("auth")).get("terminal") is True:
             login.append({"id": "demo-terminal", "name": "Terminal login", "type": "terminal", "args": ["--login"]})
+        ourselves: Fields = {"name": "coder-demo", "title": "Demo agent", "version": __version__}
+        if is_second and isinstance(self._peer, protocol2.PeerV2):
+            self._second = self._peer
+            return {
+                "protocolVersion": 2,
+                "info": ourselves,
+                "capabilities": {"session": {"prompt": {"image": {}, "embeddedContext": {}}}},
+                "authMethods": protocol2.methods(login) if self._environment.get("DEMO_LOGIN_NEEDED") else [],
+                "_meta": STEERING,
+            }
         return {
             "protocolVersion": 1,
-            "agentInfo": {"name": "coder-demo", "title": "Demo agent", "version": __version__},
+            "agentInfo": ourselves,
             "agentCapabilities": {
                 "loadSession": resumes,
                 "promptCapabilities": {"image": True, "embeddedContext": True},
                 "sessionCapabilities": session,
             },
             "authMethods": login if self._environment.get("DEMO_LOGIN_NEEDED") else [],
+            "_meta": STEERING,
         }
 
     def _authenticate(self, params: Fields) -> Fields:
@@ -181,7 +199,12 @@ class Agent:
         return self._choices(conversation)
 
     def _resume_session(self, params: Fields) -> Fields:
-        return self._choices(self._reopen(params))
+        conversation = self._reopen(params)
+        if self._second:
+            if params.get("replayFrom"):
+                self._replay(conversation)
+            self._second.tell_state(conversation.id, "idle", stopReason="end_turn")
+        return self._choices(conversation)
 
     def _reopen(self, params: Fields) -> Conversation:
         self._suffer("session")
@@ -224,6 +247,8 @@ class Agent:
     # Modes, models, options
 
     def _choices(self, conversation: Conversation) -> Fields:
+        if self._second:
+            return {"configOptions": self._config_options(conversation), "availableCommands": COMMANDS}
         modes: list[Json] = [{"id": id, "name": name} for id, name in MODES.items()]
         models: list[Json] = [{"modelId": id, "name": name} for id, name in MODELS.items()]
         return {
@@ -238,13 +263,15 @@ class Agent:
             _select("model", "Model", "model", conversation.model, MODELS),
             _select("thinking", "Thinking", "thought_level", conversation.thinking, THINKING),
         ]
-        knows_boolean = "boolean" in fields(fields(self._offered.get("session")).get("configOptions"))
+        knows_boolean = self._second or "boolean" in fields(fields(self._offered.get("session")).get("configOptions"))
         if knows_boolean:
             verbose: Fields = {"id": "verbose", "name": "Verbose", "type": "boolean"}
             options.append({**verbose, "currentValue": conversation.verbose})
-        return options
+        return protocol2.options(options) if self._second else options
 
     def _set_config_option(self, params: Fields) -> Fields:
+        if self._second and params.get("type") not in ("id", "boolean"):
+            raise RequestRefused(INVALID_PARAMS, "the type of the value is missing")
         self._set_option(params, string(params.get("configId")), params.get("value"))
         return {"configOptions": self._config_options(self._conversation(params))}
 
@@ -290,7 +317,24 @@ class Agent:
             process_prompts=self._prompts,
         )
         self._turns[conversation.id] = turn
+        if self._second:
+            self._accept(self._second, id, conversation, blocks)
         threading.Thread(target=self._carry_out, args=(id, turn, conversation, statements), daemon=True).start()
+
+    def _accept(self, peer: protocol2.PeerV2, id: Json, conversation: Conversation, blocks: list[Fields]) -> None:
+        message = peer.next_message_id()
+        peer.tell_state(conversation.id, "running")
+        echo: Fields = {"sessionUpdate": "user_message", "messageId": message, "content": blocks}
+        peer.notify("session/update", {"sessionId": conversation.id, "update": echo})
+        peer.answer(id, {"messageId": message})
+
+    def _steer(self, params: Fields) -> Fields:
+        conversation = self._conversation(params)
+        turn = self._turns.get(conversation.id)
+        texts = [string(fields(block).get("text")) for block in items(params.get("prompt"))]
+        if turn is None or not turn.take(_statements(texts) or []):
+            return {"outcome": "promptRequired", "reason": "noRunningTurn"}
+        return {"outcome": "injected"}
 
     def _carry_out(self, id: Json, turn: Turn, conversation: Conversation, statements: list[Statement]) -> None:
         answer: Fields | RequestRefused
@@ -300,7 +344,9 @@ class Agent:
             answer = refusal
         conversation.save()
         del self._turns[conversation.id]
-        if isinstance(answer, RequestRefused):
+        if self._second:
+            self._second.tell_state(conversation.id, "idle", **protocol2.ended(answer))
+        elif isinstance(answer, RequestRefused):
             self._peer.refuse(id, answer.code, answer.message)
         else:
             self._peer.answer(id, answer)
@@ -372,7 +418,8 @@ def main() -> None:
         (folder / "login").touch()
         print("The demo agent is signed in.")
     else:
-        Agent(Peer(0, 1), os.environ).run()
+        kind = protocol2.PeerV2 if os.environ.get("DEMO_PROTOCOL") == "2" else Peer
+        Agent(kind(0, 1), os.environ).run()
         # Threads of hanging turns must not hold the process back.
         os._exit(0)
 

@@ -21,6 +21,7 @@ GRAMMAR: dict[str, str] = {
     "fsread": _PATH + r"(?: (?P<line>\d+) (?P<limit>\d+))?",
     "fswrite": _PATH + r"(?: (?P<text>.*))?",
     "hang": "",
+    "listen": "",
     "die": r"(?P<code>\d*)",
     "flood": r"(?P<where>stdout|stderr) (?P<count>\d+)",
     "longline": r"(?P<size>\d+)",

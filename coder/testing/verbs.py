@@ -61,10 +61,23 @@ class Turn:
         self._latency = 0.0
         self._characters = 0
         self._stop_reason = "end_turn"
+        self._heard: list[Statement] = []
+        self._is_listening = True
+        self._hearing = threading.Condition()
+
+    def take(self, statements: list[Statement]) -> bool:
+        """More to do, said while the turn runs; False when it runs no more."""
+        with self._hearing:
+            if self._is_listening:
+                self._heard += statements
+                self._hearing.notify_all()
+            return self._is_listening
 
     def cancel(self) -> None:
         """Ask the turn to end soon."""
         self._cancelled.set()
+        with self._hearing:
+            self._hearing.notify_all()
         self.end_children()
 
     def end_children(self) -> None:
@@ -76,6 +89,8 @@ class Turn:
         try:
             for position, statement in enumerate(statements):
                 self._carry_out(statement, statements[position + 1] if position + 1 < len(statements) else None)
+            while heard := self._next_heard():
+                self._carry_out(heard, None)
             self._close_calls("completed")
         except Cancelled:
             self._cancelled.clear()
@@ -84,6 +99,16 @@ class Turn:
         output = self._characters // 4
         usage: Fields = {"inputTokens": 100, "outputTokens": output, "totalTokens": 100 + output}
         return {"stopReason": self._stop_reason, "usage": usage}
+
+    def _next_heard(self) -> Statement | None:
+        with self._hearing:
+            self._is_listening = bool(self._heard)
+            return self._heard.pop(0) if self._heard else None
+
+    def _listen(self) -> None:
+        with self._hearing:
+            self._hearing.wait_for(lambda: self._heard or self._cancelled.is_set())
+        self._notice_cancel()
 
     def update(self, kind: str, content: Fields, *, remembered: bool = True) -> None:
         """Send one session update, after the present latency; the point where a cancel is noticed."""
@@ -152,6 +177,8 @@ class Turn:
         match statement.verb:
             case "hang":
                 self._wait(None)
+            case "listen":
+                self._listen()
             case "sleep":
                 self._wait(statement.number("ms") / 1000)
             case "latency":

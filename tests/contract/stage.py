@@ -184,6 +184,11 @@ def open_demo_server(stage: Stage, env: Mapping[str, str] | None = None, limits:
     )
 
 
+def open_demo_v2(stage: Stage, env: Mapping[str, str] | None = None, limits: AcpLimits = LIMITS):
+    """The ACP backend over the scripted agent, in version 2 of the protocol."""
+    return open_demo(stage, {**(env or {}), "DEMO_PROTOCOL": "2"}, limits)
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended but was not waited for does not."""
     try:

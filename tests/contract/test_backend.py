@@ -8,9 +8,18 @@ import pytest
 
 from coder.errors import AgentUnavailable
 from coder.model.events import ModeChanged, ModelChanged, Text, ToolCallStarted
-from tests.contract.stage import LIMITS, OpenBackend, Stage, is_alive, open_demo, open_demo_server, open_stage
+from tests.contract.stage import (
+    LIMITS,
+    OpenBackend,
+    Stage,
+    is_alive,
+    open_demo,
+    open_demo_server,
+    open_demo_v2,
+    open_stage,
+)
 
-BACKENDS: dict[str, OpenBackend] = {"acp": open_demo, "opencode": open_demo_server}
+BACKENDS: dict[str, OpenBackend] = {"acp": open_demo, "acp-v2": open_demo_v2, "opencode": open_demo_server}
 
 
 @pytest.fixture(params=BACKENDS.values(), ids=list(BACKENDS))
