@@ -359,7 +359,8 @@ class Exchange(BaseHTTPRequestHandler):
                 self._send_session(self.front.open(self._cwd(), None))
             case ["session", id, "prompt_async"]:
                 self._send(None, 204)
-                self.front.prompt(self.front.conversations[id], body)
+                work = (self.front.conversations[id], body)
+                threading.Thread(target=self.front.prompt, args=work, daemon=True).start()
             case ["session", id, "abort"]:
                 self.front.abort(self.front.conversations[id])
                 self._send(True)
