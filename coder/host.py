@@ -26,6 +26,7 @@ from coder.store import idempotency
 from coder.store.database import Store, open_store
 from coder.store.embedded import open_embedded
 from coder.store.notify import open_listener
+from coder.turns import Turns
 
 KEPT_KEYS = timedelta(days=7)
 """How long the answer to a command with an idempotency key can be asked for again, counted at each start."""
@@ -131,8 +132,8 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             journal,
             pool,
             permissions,
-            changes,
             sessions,
+            Turns(store, journal, pool, permissions, changes, sessions),
             providers,
             mode=lambda: listener.mode,
         )
