@@ -28,12 +28,27 @@ async def test_a_prompt_that_interrupts_cancels_the_turn_and_goes_before_what_wa
         assert await order_of_turns(room) == [running.id, urgent.id, waiting.id]
 
 
-@pytest.mark.scenario("dispatch: a prompt that cannot steer waits for its turn")
-async def test_a_prompt_to_an_agent_that_takes_no_input_during_a_turn_waits(tmp_path: Path, database_url: str) -> None:
+@pytest.mark.scenario("dispatch: a prompt that steers becomes part of the running turn")
+async def test_a_prompt_that_steers_becomes_part_of_the_running_turn(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:
-        running = await room.submit("say begun; sleep 300; say done")
+        running = await room.submit("say begun; sleep 400; say done")
         await room.saw("text")
         steering = await room.submit("say more", when="steer")
+        assert steering.id == running.id
+        await room.ended(running)
+        assert "more" in await room.text_of(running)
+        said = [record.event.text for record in await room.records() if record.event.type == "user_text"]
+        assert said == ["say begun; sleep 400; say done", "say more"]
+        assert await order_of_turns(room) == [running.id]
+
+
+@pytest.mark.scenario("dispatch: a prompt that cannot steer waits for its turn")
+async def test_a_prompt_that_steers_while_another_agent_works_waits(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        await room.add_provider("second", room.host.providers.get("demo").command)
+        running = await room.submit("say begun; sleep 300; say done")
+        await room.saw("text")
+        steering = await room.submit("say more", agent="second", when="steer")
         assert steering.id != running.id
         assert (await room.ended(steering)).state is TaskState.COMPLETED
         assert (await room.host.dispatcher.get(running.id)).state is TaskState.COMPLETED
