@@ -1,0 +1,197 @@
+"""The real opencode through its own server, offline on the scripted model server; also killed, and without a server."""
+
+import json
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import httpx2
+import pytest
+
+from coder.client import Client
+from coder.model.events import AgentStatusChanged, PermissionRequested, Record, Text, TurnEnded
+from coder.model.sessions import AgentSession, Session
+from coder.model.tasks import TaskState
+from coder.protocol import Prompt
+from coder.testing.harness import open_live_host
+from coder.testing.model_server import open_model_server
+from coder.testing.real_agents import AgentMissing, real_agent
+from coder.testing.repositories import FILES, make_repository
+
+AGENT = "opencode"
+SECONDS = 110
+LONG = 'remember the word marzipan [[text {"n": 2000, "delay": 0.05}]]'
+
+
+@dataclass
+class Stage:
+    """A live host with the real program and one open session."""
+
+    client: Client
+    session: Session
+    home: Path
+    without_server: Path
+    """While this file is there, the program does not start as a server."""
+    records: list[Record] = field(default_factory=list[Record])
+
+    async def run_turn(self, text: str, meanwhile: Callable[[Record], None] = lambda _: None) -> TurnEnded:
+        """One turn; every permission request is answered with its first option that allows once."""
+        after = (await self.client.session(self.session.id)).last_seq
+        async with self.client.events(self.session.id, after) as stream:
+            await self.client.prompt(self.session.id, Prompt(agent=AGENT, input=text))
+            async for item in stream:
+                if not isinstance(item, Record):
+                    continue
+                self.records.append(item)
+                meanwhile(item)
+                if isinstance(item.event, PermissionRequested):
+                    options = item.event.request.options
+                    chosen = next(option.id for option in options if option.kind == "allow_once")
+                    await self.client.answer_permission(item.event.request.id, chosen)
+                if isinstance(item.event, TurnEnded):
+                    return item.event
+        raise AssertionError("the stream ended before the turn")
+
+    async def agent_session(self) -> AgentSession:
+        (found,) = await self.client.agent_sessions(self.session.id)
+        return found
+
+    def said(self) -> str:
+        return "".join(record.event.text for record in self.records if isinstance(record.event, Text))
+
+    def told(self) -> list[str]:
+        """What viewers were told beside the status itself."""
+        events = (record.event for record in self.records)
+        return [event.message for event in events if isinstance(event, AgentStatusChanged) and event.message]
+
+    def server_pids(self) -> set[int]:
+        """The servers that live in this host's home."""
+        mark = f"XDG_DATA_HOME={self.home}".encode()
+        found = (path for path in Path("/proc").glob("[0-9]*") if b"\0serve\0" in _read(path / "cmdline"))
+        return {int(path.name) for path in found if mark in _read(path / "environ")}
+
+
+@asynccontextmanager
+async def open_stage(tmp_path: Path, database_url: str, model_url: str) -> AsyncGenerator[Stage]:
+    try:
+        real = real_agent(AGENT, tmp_path / "agent-home", model_url)
+    except AgentMissing as missing:
+        pytest.skip(str(missing))
+    real.prepare()
+    flag, program, home = tmp_path / "without-server", tmp_path / "opencode", tmp_path / "home"
+    program.write_text(f'#!/bin/sh\n[ "$1" = serve ] && [ -e {flag} ] && exit 3\nexec {real.command[0]} "$@"\n')
+    program.chmod(0o755)
+    home.mkdir()
+    entry = {"command": [str(program)], "env": dict(real.env)}
+    (home / "coder-providers.json").write_text(json.dumps({"providers": {AGENT: entry}}))
+    repository = make_repository(tmp_path / "repository", FILES)
+    async with open_live_host(home, database_url) as live, live.client() as client:
+        project = await client.register_project(str(repository))
+        session = await client.open_session(project.id)
+        yield Stage(client, session, home, flag)
+
+
+@pytest.mark.scenario("opencode-backend: A turn runs through the real server")
+async def test_the_real_server_carries_out_a_turn_and_its_tools_do_not_know_its_password(
+    tmp_path: Path, database_url: str
+):
+    command = json.dumps({"cmd": 'echo "password:$OPENCODE_SERVER_PASSWORD" > out.txt'})
+    with open_model_server() as model_url, anyio.fail_after(SECONDS):
+        async with open_stage(tmp_path, database_url, model_url) as stage:
+            words = '[[think {"text":"well"}]] [[plan {"items":["a","b"]}]]'
+            ended = await stage.run_turn(f'{words} [[bash {command}]] [[text {{"text":"Done."}}]]')
+            row = await stage.agent_session()
+            (change,) = (await stage.client.changes(stage.session.id)).items
+            detail = await stage.client.change(change.id)
+            assert len(stage.server_pids()) == 1
+        assert stage.server_pids() == set()
+
+    assert (ended.state, ended.stop_reason) == (TaskState.COMPLETED, "end_turn")
+    assert ended.usage is not None
+    assert ended.usage.context_used
+    assert (row.backend, row.server_port is not None) == ("opencode_server", True)
+    assert (change.file_path, change.operation) == ("out.txt", "create")
+    assert detail.diff is not None
+    assert "+password:\n" in detail.diff
+    assert stage.said() == "Done."
+    kinds = {record.event.type for record in stage.records}
+    assert {"reasoning", "plan", "tool_call", "tool_update", "permission_requested", "usage", "commands"} <= kinds
+    assert stage.told() == []
+
+
+@pytest.mark.scenario("opencode-backend: A real server killed in a turn is replaced and remembers")
+async def test_a_server_killed_in_a_turn_ends_it_in_words_and_the_next_prompt_resumes_the_conversation(
+    tmp_path: Path, database_url: str
+):
+    with open_model_server() as model_url, anyio.fail_after(SECONDS):
+        async with open_stage(tmp_path, database_url, model_url) as stage:
+            ended = await stage.run_turn(LONG, _at_first_text(lambda: _kill(stage)))
+            before = await stage.agent_session()
+            again = await stage.run_turn('[[text {"text":"Back again."}]]')
+            after = await stage.agent_session()
+            heard = await _last_request(model_url)
+
+    assert ended.state is TaskState.FAILED
+    assert ended.error is not None
+    assert ended.error.code == "agent_died"
+    assert (again.state, again.stop_reason) == (TaskState.COMPLETED, "end_turn")
+    assert stage.said().endswith("Back again.")
+    assert after.agent_session_id == before.agent_session_id
+    assert after.server_port is not None
+    assert "marzipan" in heard
+    assert not [words for words in stage.told() if "memory" in words]
+
+
+@pytest.mark.scenario("opencode-backend: A conversation goes on over ACP where its server cannot be had")
+async def test_a_conversation_with_the_server_goes_on_over_acp_when_there_is_no_server(
+    tmp_path: Path, database_url: str
+):
+    with open_model_server() as model_url, anyio.fail_after(SECONDS):
+        async with open_stage(tmp_path, database_url, model_url) as stage:
+            await stage.run_turn('remember the word marzipan [[text {"text":"Noted."}]]')
+            served = await stage.agent_session()
+            stage.without_server.touch()
+            await stage.client.close_agent(stage.session.id, AGENT)
+            ended = await stage.run_turn('[[text {"text":"Over ACP."}]]')
+            over_acp = await stage.agent_session()
+            heard = await _last_request(model_url)
+
+    assert (served.backend, over_acp.backend) == ("opencode_server", "acp_warm")
+    assert served.agent_session_id == over_acp.agent_session_id
+    assert ended.state is TaskState.COMPLETED
+    assert stage.said() == "Noted.Over ACP."
+    assert "marzipan" in heard
+    assert [words for words in stage.told() if words.startswith("falls back to ACP: OpenCode server")]
+
+
+def _at_first_text(act: Callable[[], None]) -> Callable[[Record], None]:
+    heard: list[Record] = []
+
+    def listen(record: Record) -> None:
+        if isinstance(record.event, Text) and not heard:
+            heard.append(record)
+            act()
+
+    return listen
+
+
+def _kill(stage: Stage) -> None:
+    for pid in stage.server_pids():
+        os.kill(pid, signal.SIGKILL)
+
+
+async def _last_request(model_url: str) -> str:
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        requests = (await http.get(f"{model_url}/_requests")).json()["requests"]
+    return json.dumps(requests[-1])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
