@@ -73,6 +73,15 @@ def test_an_agent_of_version_2_introduces_itself_in_its_own_words() -> None:
     assert [(method.id, method.command) for method in found.auth] == [("key", None), ("login", (*AGENT, "--login"))]
 
 
+def test_an_agent_that_repeats_our_number_in_words_of_version_1_is_taken_at_its_words() -> None:
+    answer: Any = {
+        "protocolVersion": 2,
+        "agentCapabilities": {"loadSession": False, "promptCapabilities": {"image": True}},
+    }
+    found = read_introduction(answer, AGENT)
+    assert (found.protocol, found.accepts_images, found.can_resume) == (1, True, False)
+
+
 @pytest.mark.scenario("acp-backend: The newest version that both speak is spoken")
 def test_the_offer_is_understood_by_agents_of_either_version() -> None:
     provider = Provider(id="a", label="A", command=AGENT)

@@ -58,8 +58,11 @@ def read_introduction(result: Fields, command: tuple[str, ...]) -> Introduction:
     Raises:
         AgentProtocolError: it speaks another version of the protocol.
     """
-    read = _READERS[_version(result.get("protocolVersion"))]
-    return read(result, command)
+    version = _version(result.get("protocolVersion"))
+    if "agentCapabilities" in result and "capabilities" not in result:
+        # one agent repeats whatever number it is offered
+        version = 1
+    return _READERS[version](result, command)
 
 
 def _read_first(result: Fields, command: tuple[str, ...]) -> Introduction:
