@@ -122,6 +122,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             journal,
             settings.home / "worktrees",
             changes.shadow_path,
+            agents_folder=settings.home / "agents",
             end_work=lambda session_id: dispatcher.end_session(session_id),
         )
         group = await enter(anyio.create_task_group())

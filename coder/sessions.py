@@ -26,7 +26,10 @@ EndWork = Callable[[str], Awaitable[None]]
 
 
 class Sessions:
-    """`folder` holds the worktrees, `shadow_path` says where a session's host-owned git directory is."""
+    """`folder` holds the worktrees, `shadow_path` says where a session's host-owned git directory is.
+
+    What agents keep for a session lies in `agents_folder`, under its id.
+    """
 
     def __init__(
         self,
@@ -36,12 +39,14 @@ class Sessions:
         shadow_path: Callable[[str], Path],
         *,
         end_work: EndWork,
+        agents_folder: Path | None = None,
     ) -> None:
         self._store = store
         self._journal = journal
         self._folder = folder
         self._shadow_path = shadow_path
         self._end_work = end_work
+        self._agents_folder = agents_folder
 
     async def open(self, project_id: str, name: str | None, base_ref: str | None) -> Session:
         """A new session, answered when its worktree is ready on branch `coder/<short id>`.
@@ -173,6 +178,8 @@ class Sessions:
         except (GitError, OSError) as error:
             raise Conflict(f"the worktree could not be removed: {error}", code="worktree_stuck") from error
         await _delete_folder(self._shadow_path(id))
+        if self._agents_folder is not None:
+            await _delete_folder(self._agents_folder / id)
         self._journal.forget(id)
         async with self._store.transaction() as connection:
             await sessions.delete(connection, id)

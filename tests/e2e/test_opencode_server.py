@@ -123,6 +123,18 @@ async def test_the_real_server_carries_out_a_turn_and_its_tools_do_not_know_its_
     assert stage.told() == []
 
 
+@pytest.mark.scenario("opencode-backend: What a server kept goes with its session")
+async def test_closing_the_session_deletes_what_its_server_kept(tmp_path: Path, database_url: str):
+    with open_model_server() as model_url, anyio.fail_after(SECONDS):
+        async with open_stage(tmp_path, database_url, model_url) as stage:
+            await stage.client.warm(stage.session.id, AGENT)
+            kept = stage.home / "agents" / stage.session.id
+            assert (kept / AGENT / "data").is_dir()
+            await stage.client.close_session(stage.session.id, force=True)
+            assert not kept.exists()
+            assert stage.server_pids() == set()
+
+
 @pytest.mark.scenario("opencode-backend: A real server killed in a turn is replaced and remembers")
 async def test_a_server_killed_in_a_turn_ends_it_in_words_and_the_next_prompt_resumes_the_conversation(
     tmp_path: Path, database_url: str
