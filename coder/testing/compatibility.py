@@ -5,15 +5,15 @@ from what the agent only says of itself.
 """
 
 import json
+import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import anyio
 
-from coder.errors import CoderError
 from coder.model.events import (
     AgentStatusChanged,
     Commands,
@@ -30,6 +30,8 @@ from coder.testing.model_server import open_model_server
 from coder.testing.real_agents import real_agent
 from coder.testing.rooms import Room
 from coder.testing.trials import PATIENCE, SIGNED_OUT, WRITTEN, Played, Trial, open_trial
+
+logger = logging.getLogger(__name__)
 
 COLUMNS: Mapping[str, str] = {
     "initialize": "initialize",
@@ -102,8 +104,15 @@ async def _checked(check: Check, trial: Trial) -> Cell:
     """A check that breaks is an answer as well."""
     try:
         return await check(trial)
-    except (CoderError, TimeoutError, OSError) as error:
-        return Cell("no", _words(str(error)) or type(error).__name__)
+    except Exception as error:
+        logger.warning("check failed", exc_info=True, extra={"agent": trial.agent.id})
+        return Cell("no", _words(str(_first(error))) or type(error).__name__)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 async def _initialize(trial: Trial) -> Cell:

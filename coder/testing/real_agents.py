@@ -13,7 +13,7 @@ from pathlib import Path
 from coder import resources
 from coder.testing.model_wires import CONTEXT, MODEL
 
-OPENCODE, SDK_EXAMPLE, AGENTAO = "opencode", "sdk-example", "agentao"
+OPENCODE, OPENCODE_SERVER, SDK_EXAMPLE, AGENTAO = "opencode", "opencode-server", "sdk-example", "agentao"
 NAMES = (OPENCODE, SDK_EXAMPLE, AGENTAO)
 OTHER_MODEL = "other-model"
 """The server plays any model; this one is there to be switched to."""
@@ -41,6 +41,7 @@ class RealAgent:
     files: Mapping[Path, str] = field(default_factory=dict[Path, str])
     programs: Mapping[Path, str] = field(default_factory=dict[Path, str])
     is_builtin: bool = False
+    transport: str = "acp"
     asking_mode: str | None = None
     writes_by: str = "write"
     write_arguments: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -62,7 +63,7 @@ class RealAgent:
 
     def provider_entry(self) -> dict[str, object]:
         """Its entry in a provider override file, under `provider`."""
-        base: dict[str, object] = {} if self.is_builtin else {"extends": "acp", "label": self.label}
+        base: dict[str, object] = {} if self.is_builtin else {"extends": self.transport, "label": self.label}
         return {**base, "command": list(self.command), "env": dict(self.env)}
 
 
@@ -102,17 +103,19 @@ class _Place:
 
 
 def _opencode(place: _Place) -> RealAgent:
-    config = place.home / "opencode.json"
+    config, program = place.home / "opencode.json", _installed("node_modules/opencode-ai/bin/opencode.exe")
+    is_server = place.name == OPENCODE_SERVER
     return RealAgent(
         place.name,
         "opencode",
-        "OpenCode (ACP)",
+        "OpenCode (server)" if is_server else "OpenCode (ACP)",
         "opencode-ai",
         _npm_version("", "opencode-ai"),
-        (_installed("node_modules/opencode-ai/bin/opencode.exe"), "acp"),
+        (program,) if is_server else (program, "acp"),
         place.env(_OPENCODE_ENV, {"OPENCODE_CONFIG": str(config)}),
         {config: json.dumps(_opencode_config(place.model_url))},
         is_builtin=True,
+        transport="opencode" if is_server else "acp",
         needs_login=False,
     )
 
@@ -239,12 +242,9 @@ def _gemini(place: _Place) -> RealAgent:
         _npm_version("gemini", "@google/gemini-cli"),
         (program, "--acp", "--model", "gemini-2.5-flash"),
         place.env(
-            {
-                "GEMINI_CLI_TRUST_WORKSPACE": "true",
-                "GEMINI_CLI_NO_RELAUNCH": "true",
-                "GOOGLE_GEMINI_BASE_URL": place.model_url,
-            },
-            {"GEMINI_API_KEY": "none"},
+            {"GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_CLI_NO_RELAUNCH": "true"},
+            # the address of a gateway counts as a login
+            {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": place.model_url},
         ),
         {place.home / ".gemini" / "settings.json": json.dumps(settings)},
         programs,
@@ -335,6 +335,7 @@ def _sdk_example(place: _Place) -> RealAgent:
 
 _AGENTS: Mapping[str, Callable[[_Place], RealAgent]] = {
     OPENCODE: _opencode,
+    OPENCODE_SERVER: _opencode,
     "codex": _codex,
     "codexrs": _codexrs,
     "claude": _claude,

@@ -247,7 +247,7 @@ async def open_trial(agent: RealAgent, folder: Path, database_url: str | None, m
     stranger.prepare()
     entries = {
         agent.provider: agent.provider_entry(),
-        SIGNED_OUT: {**stranger.provider_entry(), "extends": "acp", "label": "Signed out"},
+        SIGNED_OUT: {**stranger.provider_entry(), "extends": agent.transport, "label": "Signed out"},
     }
     (home / "coder-providers.json").write_text(json.dumps({"providers": entries}))
     settings = load_settings(

@@ -12,7 +12,7 @@ from coder.testing.real_agents import ALL_NAMES, AgentMissing
 
 NEVER_LETS_IN = {"auggie"}
 MUST_HOLD = ("initialize", "prompt", "tool_calls", "permission", "change", "cancel", "sessions", "exit")
-MUST_REMEMBER = {"opencode", "codex", "codexrs", "claude", "claude22", "qwen"}
+MUST_REMEMBER = {"opencode", "opencode-server", "codex", "codexrs", "claude", "claude22", "qwen"}
 
 
 async def row_of(agent: str, folder: Path, database_url: str) -> Row:
