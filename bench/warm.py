@@ -1,17 +1,19 @@
-"""What a warm agent is worth: prompt to the first thing it says, beside its cold start and beside a bare pipe."""
+"""What a warm agent is worth: prompt to the first thing it says, beside its cold start and beside a bare pipe.
+
+The real opencode comes last, through its server and over ACP, beside its one-shot form.
+"""
 
 import tempfile
 import time
 from pathlib import Path
 
-import anyio
 from anyio import to_thread
 
 from bench.native_programs import Programs
+from bench.opencode import measure_opencode
 from bench.rows import Row, at_most, median
 from bench.stage import AGENT, Stage, open_stage
-from coder.model.events import Record
-from coder.protocol import Prompt
+from bench.turns import first_text
 from coder.testing.raw_client import open_raw_client
 
 COLD_ROUNDS, WARM_ROUNDS = 8, 40
@@ -31,6 +33,7 @@ async def measure(programs: Programs, work: Path) -> list[Row]:
         Row(
             "warm", "added to a bare pipe, native agent", "ms", ours - bare, target=ADDED_TARGET, met=ours - bare <= 3.0
         ),
+        *await measure_opencode(),
     ]
 
 
@@ -39,33 +42,15 @@ async def _demo(stage: Stage) -> tuple[float, float]:
     warm: list[float] = []
     for _ in range(COLD_ROUNDS):
         session = await stage.open_session()
-        cold.append(await _prompt(stage, session.id, "demo", "say hello"))
-        warm.append(await _prompt(stage, session.id, "demo", "say hello"))
+        cold.append(await first_text(stage.client, session.id, "demo", "say hello"))
+        warm.append(await first_text(stage.client, session.id, "demo", "say hello"))
         await stage.client.close_session(session.id, force=True)
     return median(cold), median(warm)
 
 
 async def _native(stage: Stage) -> float:
     session = await stage.open_session(AGENT)
-    return median([await _prompt(stage, session.id, AGENT, "burst 1 200") for _ in range(WARM_ROUNDS)])
-
-
-async def _prompt(stage: Stage, session_id: str, agent: str, text: str) -> float:
-    """Milliseconds from sending the prompt to the first text record at a viewer; returns after the turn's end."""
-    after = (await stage.client.session(session_id)).last_seq
-    heard = 0.0
-    with anyio.fail_after(60):
-        async with stage.client.events(session_id, after) as stream:
-            begun = time.perf_counter()
-            await stage.client.prompt(session_id, Prompt(agent=agent, input=text))
-            async for item in stream:
-                if not isinstance(item, Record):
-                    continue
-                if item.event.type == "text" and not heard:
-                    heard = time.perf_counter()
-                if item.event.type == "turn_ended":
-                    break
-    return (heard - begun) * 1000
+    return median([await first_text(stage.client, session.id, AGENT, "burst 1 200") for _ in range(WARM_ROUNDS)])
 
 
 def _bare_pipe(programs: Programs, folder: Path) -> float:
