@@ -87,6 +87,9 @@ class ProbeResult(Value):
     agent_version: str | None = None
     can_resume: bool = False
     accepts_images: bool = False
+    accepts_audio: bool = False
+    accepts_files: bool = False
+    """Whether the content of files that are neither text nor image may be sent; links always may."""
     signed_in: bool | None = None
     auth_methods: tuple[AuthMethod, ...] = ()
     error: str | None = None
@@ -125,6 +128,9 @@ class ProviderSnapshot(Value):
     default_model: str | None = None
     default_mode: str | None = None
     accepts_images: bool = False
+    accepts_audio: bool = False
+    accepts_files: bool = False
+    """Whether the content of files that are neither text nor image may be sent; links always may."""
     auth_methods: tuple[AuthMethod, ...] = ()
     install_hint: str = ""
     error: str | None = None

@@ -27,6 +27,8 @@ def snapshot_row(provider: Provider, known: Known, *, is_probing: bool) -> Provi
         default_model=_default_model(provider, probe, models),
         default_mode=probe.default_mode,
         accepts_images=probe.accepts_images,
+        accepts_audio=probe.accepts_audio,
+        accepts_files=probe.accepts_files,
         auth_methods=probe.auth_methods,
         install_hint=provider.install_hint,
         error=error,

@@ -203,6 +203,14 @@ async def test_a_probe_tells_what_an_agent_offers(tmp_path: Path) -> None:
         assert (found.agent_name, found.can_resume, found.accepts_images) == ("Demo agent", True, True)
 
 
+@pytest.mark.parametrize("protocol", ["1", "2"])
+@pytest.mark.scenario("acp-backend: What a prompt may carry is known before it is sent")
+async def test_a_probe_tells_what_a_prompt_may_carry(tmp_path: Path, protocol: str) -> None:
+    async with open_stage(tmp_path) as stage:
+        found = await _probe(stage, {"DEMO_PROTOCOL": protocol})
+        assert (found.accepts_images, found.accepts_audio, found.accepts_files) == (True, False, True)
+
+
 @pytest.mark.parametrize(
     ("env", "command", "signed_in", "words"),
     [

@@ -375,6 +375,8 @@ export interface ProbeResult {
   agent_version: string | null;
   can_resume: boolean;
   accepts_images: boolean;
+  accepts_audio: boolean;
+  accepts_files: boolean;
   signed_in: boolean | null;
   auth_methods: AuthMethod[];
   error: string | null;
@@ -484,6 +486,8 @@ export interface ProviderSnapshot {
   default_model: string | null;
   default_mode: string | null;
   accepts_images: boolean;
+  accepts_audio: boolean;
+  accepts_files: boolean;
   auth_methods: AuthMethod[];
   install_hint: string;
   error: string | null;

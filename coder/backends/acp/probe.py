@@ -73,6 +73,8 @@ def _result(backend: AcpBackend, *, signed_in: bool | None, error: str | None) -
         agent_version=agent.version,
         can_resume=backend.capabilities.resume,
         accepts_images=agent.accepts_images,
+        accepts_audio=agent.accepts_audio,
+        accepts_files=agent.accepts_resources,
         signed_in=signed_in,
         auth_methods=agent.auth,
         error=error,
