@@ -194,12 +194,17 @@ async def _open_pool(url: str, run_id: str, limits: StoreLimits) -> Pool:
         min_size=1,
         max_size=limits.connections,
         init=prepare_connection,
+        reset=_leave_as_it_is,
         timeout=limits.connect_timeout,
         command_timeout=limits.command_timeout,
         statement_cache_size=256,
         server_settings=_server_settings(run_id)
         | {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "60s", "jit": "off"},
     )
+
+
+async def _leave_as_it_is(connection: Connection) -> None:
+    """Nothing here changes a connection's settings outside of transactions: a round trip less on every use."""
 
 
 def _server_settings(run_id: str) -> dict[str, str]:

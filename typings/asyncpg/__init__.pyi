@@ -84,6 +84,7 @@ async def create_pool(
     max_size: int = 10,
     max_inactive_connection_lifetime: float = 300.0,
     init: Callable[[Connection], Awaitable[None]] | None = None,
+    reset: Callable[[Connection], Awaitable[None]] | None = None,
     timeout: float = 60,
     command_timeout: float | None = None,
     statement_cache_size: int = 100,
