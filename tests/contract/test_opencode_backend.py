@@ -11,12 +11,14 @@ from coder.backends.acp.backend import open_acp_backend
 from coder.backends.base import SessionOptions
 from coder.backends.fallback import open_with_fallback
 from coder.backends.opencode.backend import ALLOW_PLUGINS, OpencodeBackend
+from coder.backends.opencode.probe import probe_opencode
 from coder.backends.opencode.server import ServerUnavailable
 from coder.errors import AgentUnavailable
 from coder.model.events import AgentStatusChanged
 from coder.model.providers import Provider
 from tests.contract.stage import LIMITS, PYTHON, Stage, is_alive, open_demo_server, open_stage
 
+SERVER = (*PYTHON, "coder.testing.opencode_server")
 CHUNKS = "".join(f"chunk {number} " for number in range(150))
 
 
@@ -173,6 +175,12 @@ async def test_after_a_killed_server_the_next_one_resumes_the_conversation(tmp_p
         assert "Prompt 3 of this conversation, prompt 1 of process" in stage.said
 
 
+def _folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "probe"
+    folder.mkdir()
+    return folder
+
+
 def _http(backend: OpencodeBackend):
     assert backend.server is not None
     return backend.server.http
@@ -206,3 +214,28 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+@pytest.mark.scenario("opencode-backend: A probe tells what the server offers")
+async def test_a_probe_starts_a_server_asks_it_and_ends_it(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        provider = Provider(id="demo", label="Demo", command=SERVER, transport="opencode")
+        found = await probe_opencode(
+            provider, SERVER, stage.environment, supervisor=stage.supervisor, limits=LIMITS, cwd=_folder(tmp_path)
+        )
+    assert [model.id for model in found.models] == ["demo/demo-small", "demo/demo-large"]
+    assert [level.id for level in found.models[0].thinking_options] == ["low", "normal", "high"]
+    assert [mode.id for mode in found.modes] == ["ask", "auto", "plan"]
+    assert [command.name for command in found.commands] == ["demo"]
+    assert (found.default_model, found.default_mode) == ("demo/demo-small", "ask")
+    assert (found.can_resume, found.signed_in, found.error) == (True, True, None)
+
+
+async def test_a_probe_of_what_does_not_start_raises_and_leaves_nothing(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        provider = Provider(id="demo", label="Demo", command=SERVER, transport="opencode")
+        env = {**stage.environment, "DEMO_FAULT_AT": "start:die"}
+        with pytest.raises(ServerUnavailable, match="dying at start"):
+            await probe_opencode(
+                provider, SERVER, env, supervisor=stage.supervisor, limits=LIMITS, cwd=_folder(tmp_path)
+            )
