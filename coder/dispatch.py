@@ -17,8 +17,9 @@ from coder.model.events import (
     TurnEnded,
     UserText,
 )
+from coder.model.providers import ProviderSnapshot
 from coder.model.sessions import AgentSession
-from coder.model.tasks import ENDED, Fault, Task, TaskState
+from coder.model.tasks import ENDED, Attachment, Fault, Task, TaskState
 from coder.model.values import new_id, now
 from coder.permissions import Permissions
 from coder.pool import AgentPool
@@ -247,11 +248,15 @@ class Dispatcher:
         return [turn for turn in self._running.values() if turn.task.session_id == session_id]
 
     async def _refuse_attachments(self, wish: NewTask) -> None:
-        if any(attachment.mime_type.startswith("image/") for attachment in wish.attachments):
-            rows = {row.id: row for row in await self._providers.snapshot()}
-            row = rows.get(wish.agent)
-            if row is not None and row.status == "ready" and not row.accepts_images:
-                raise InvalidInput(f"{row.label} takes no images", code="attachment_refused")
+        """What an agent is known not to take is refused; one that was never probed says so itself in its turn."""
+        if not wish.attachments:
+            return
+        row = next((row for row in await self._providers.snapshot() if row.id == wish.agent), None)
+        if row is None or row.status != "ready":
+            return
+        for attachment in wish.attachments:
+            if refused := _refused_by(row, attachment):
+                raise InvalidInput(f"{row.label} takes no {refused}: {attachment.name}", code="attachment_not_taken")
 
     async def _steer(self, wish: NewTask, key: str | None) -> Task | None:
         """The running task that the prompt has become part of; None where it has to wait for its turn."""
@@ -292,6 +297,19 @@ class Dispatcher:
         finally:
             del self._running[turn.task.id]
             self.wake()
+
+
+def _refused_by(row: ProviderSnapshot, attachment: Attachment) -> str | None:
+    """The kind that the agent does not take; links and text are taken by every agent, in the prompt itself if need be."""
+    if attachment.data is None or row.accepts_files:
+        return None
+    match attachment.mime_type.partition("/")[0]:
+        case "image" if not row.accepts_images:
+            return "images"
+        case "audio" if not row.accepts_audio:
+            return "audio"
+        case _:
+            return None
 
 
 def _wish_of(task: Task) -> dict[str, object]:

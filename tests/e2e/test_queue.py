@@ -111,5 +111,5 @@ async def test_an_image_for_an_agent_that_takes_none_is_refused(tmp_path: Path, 
         image = {"name": "dot.png", "mime_type": "image/png", "data": "aGk="}
         with pytest.raises(InvalidInput) as refused:
             await room.submit("look", agent="blind", attachments=[image])
-        assert refused.value.stable_code == "attachment_refused"
+        assert refused.value.stable_code == "attachment_not_taken"
         assert (await room.host.dispatcher.list(room.session.id, (), None, 10)).items == ()
