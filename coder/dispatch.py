@@ -300,7 +300,7 @@ class Dispatcher:
 
 
 def _refused_by(row: ProviderSnapshot, attachment: Attachment) -> str | None:
-    """The kind that the agent does not take; links and text are taken by every agent, in the prompt itself if need be."""
+    """The kind that the agent does not take; links and text are taken by every agent."""
     if attachment.data is None or row.accepts_files:
         return None
     match attachment.mime_type.partition("/")[0]:
