@@ -152,7 +152,9 @@ def parse_override(id: str, raw: Json, builtin: Collection[str]) -> Override:
 def _require_custom(override: Override) -> None:
     missing = [name for name in ("extends", "label", "command") if getattr(override, name) is None]
     if missing:
-        raise InvalidInput(f'a custom provider needs extends ("acp", "opencode"), label and command; missing: {", ".join(missing)}')
+        raise InvalidInput(
+            f'a custom provider needs extends ("acp", "opencode"), label and command; missing: {", ".join(missing)}'
+        )
 
 
 def stamp_of(path: Path) -> tuple[int, ...] | None:
