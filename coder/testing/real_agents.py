@@ -297,6 +297,7 @@ def _agentao(place: _Place) -> RealAgent:
         _python_version("agentao", "agentao"),
         (_installed("agentao/bin/agentao"), "--acp"),
         place.env({}, {"LLM_PROVIDER": "OPENAI", **_openai(place.model_url)}),
+        is_builtin=True,
         writes_by="bash",
         needs_login=False,
     )

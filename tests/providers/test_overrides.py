@@ -15,7 +15,7 @@ from coder.providers.presence import presence_rows
 from coder.providers.registry import Registry, load_builtin, load_registry
 from tests.providers.room import write_overrides
 
-BUILTIN = ("opencode", "claude", "codex", "gemini", "goose", "qwen", "demo")
+BUILTIN = ("opencode", "claude", "codex", "gemini", "goose", "qwen", "agentao", "demo")
 AMP: dict[str, Json] = {"extends": "acp", "label": "Amp", "command": ["amp-acp"]}
 
 
@@ -53,7 +53,7 @@ def test_a_custom_agent_comes_after_the_built_in_ones_unless_it_is_ordered(tmp_p
 
     found = registry(tmp_path, entries)
 
-    names = ("first", "opencode", "claude", "codex", "gemini", "qwen", "amp-acp", "goose", "demo")
+    names = ("first", "opencode", "claude", "codex", "gemini", "qwen", "agentao", "amp-acp", "goose", "demo")
     assert tuple(found.providers) == names
     assert found.providers["amp-acp"].label == "Amp"
     assert not found.providers["amp-acp"].builtin

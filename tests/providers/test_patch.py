@@ -171,7 +171,7 @@ async def test_patches_at_once_are_all_kept(tmp_path: Path, database_url: str) -
                 group.start_soon(patch, room.providers, {f"agent-{number}": AMP})
 
         assert len(read_entries(room.path)) == 30
-        assert len(room.providers.all()) == 37
+        assert len(room.providers.all()) == 38
 
 
 @pytest.mark.scenario("providers: a failed save changes nothing")
