@@ -49,6 +49,8 @@ _ADMISSION = 5.0
 """Seconds after which a prompt that nobody has heard of is looked for."""
 _QUIET = 1.0
 """Seconds that an idle session may take to tell of its last message."""
+_TURN = 7 * 24 * 3600.0
+"""Seconds that a request may take which is answered at the end of a turn: the turn has deadlines of its own."""
 _LAST_WORDS = 1.0
 """Seconds to read what a server that has died had sent before."""
 _ERROR_CODES = {
@@ -376,7 +378,7 @@ class OpencodeBackend:
             group.start_soon(self._watch_silence, turn, server)
             group.start_soon(self._watch_end, turn, server)
             try:
-                await self._send(server.http, progress, input, parts)
+                await self._send(server.http, progress, input, parts, group)
                 group.start_soon(self._watch_progress, turn, progress)
             except AgentError as error:
                 reached = not isinstance(error, AgentProtocolError)
@@ -423,7 +425,9 @@ class OpencodeBackend:
         result = turn.result()
         return result if reached else TurnResult(ok=False, error=result.error, reached_agent=False)
 
-    async def _send(self, http: Http, progress: Progress, input: PromptInput, parts: list[Json]) -> None:
+    async def _send(
+        self, http: Http, progress: Progress, input: PromptInput, parts: list[Json], group: TaskGroup
+    ) -> None:
         chosen, session = self.translator.chosen, self.translator.session
         body: dict[str, Json] = {"messageID": progress.message_id}
         if chosen.mode:
@@ -437,7 +441,7 @@ class OpencodeBackend:
             body |= {"command": name, "arguments": arguments, "parts": files}
             if chosen.model:
                 body["model"] = chosen.model
-            self._group.start_soon(self._command_runs, http, f"/session/{session}/command", body)
+            group.start_soon(self._command_runs, http, f"/session/{session}/command", body)
             return
         if chosen.model:
             vendor, _, model = chosen.model.partition("/")
@@ -447,7 +451,7 @@ class OpencodeBackend:
     async def _command_runs(self, http: Http, path: str, body: Fields) -> None:
         """A command is answered when its turn is over; what becomes of it is told by the events."""
         try:
-            await http.post(path, body, timeout=self._limits.inactivity)
+            await http.post(path, body, timeout=_TURN)
         except AgentError as error:
             logger.info("command: %s", error, extra=self._ids())
             if self._progress and self._turn and self._progress.message_id == body.get("messageID"):
