@@ -39,7 +39,7 @@ async def test_a_real_agents_change_is_allowed_and_applied_in_the_browser(tmp_pa
                 (session,) = (await live.host.sessions.list(None, None, 10)).items
                 file = json.dumps({"path": f"{session.worktree_path}/note.txt", "content": "from a real agent\n"})
                 box = page.get_by_role("textbox", name="Prompt")
-                await box.fill(f'[[write {file}]]')
+                await box.fill(f"[[write {file}]]")
                 await box.press("Enter")
                 question = page.get_by_role("region", name="Permission request")
                 await expect(question).to_be_visible(timeout=PATIENCE)
