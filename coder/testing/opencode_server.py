@@ -414,7 +414,7 @@ class Exchange(BaseHTTPRequestHandler):
         if conversation is None:
             self._send({"name": "NotFoundError"}, 404)
         else:
-            self._send({"id": conversation.id, "directory": self._cwd(), "cost": 0})
+            self._send({"id": conversation.id, "directory": os.path.realpath(self._cwd()), "cost": 0})
 
     def _send(self, body: Json, status: int = 200) -> None:
         data = b"" if status == 204 else json.dumps(body).encode()

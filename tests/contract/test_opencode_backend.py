@@ -175,6 +175,19 @@ async def test_after_a_killed_server_the_next_one_resumes_the_conversation(tmp_p
         assert "Prompt 3 of this conversation, prompt 1 of process" in stage.said
 
 
+@pytest.mark.scenario("opencode-backend: The next server resumes the conversation")
+async def test_a_conversation_is_resumed_in_a_worktree_that_is_reached_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "link").symlink_to("place")
+    async with open_stage(tmp_path / "link") as stage:
+        async with open_demo_server(stage) as backend:
+            handle = await backend.ensure_session(stage.options())
+            await stage.prompt(backend, handle, "counter")
+        async with open_demo_server(stage) as backend:
+            again = await backend.ensure_session(stage.options(resume_token=handle.agent_session_id))
+        assert (again.is_resumed, again.agent_session_id) == (True, handle.agent_session_id)
+
+
 def _folder(tmp_path: Path) -> Path:
     folder = tmp_path / "probe"
     folder.mkdir()

@@ -121,6 +121,9 @@ class OpencodeBackend:
     def health(self) -> Literal["up", "down"]:
         return "up" if self._server and self._server.is_up else "down"
 
+    async def resident_bytes(self) -> int:
+        return await self._server.resident_bytes() if self._server else 0
+
     async def wait_closed(self) -> None:
         await (self._server.gone if self._server else self._disposed).wait()
 
@@ -209,7 +212,9 @@ class OpencodeBackend:
         if options.resume_token is None:
             return None
         info = await http.find(f"/session/{quote(options.resume_token, safe='')}")
-        return info if info and info.get("directory") == str(options.worktree_path) else None
+        # the server names folders as they are, the host as they were given: a link may lie between
+        worktree = await to_thread.run_sync(options.worktree_path.resolve)
+        return info if info and info.get("directory") in (str(options.worktree_path), str(worktree)) else None
 
     async def _prewarm(self, http: Http) -> None:
         """Have the server load what the first turn needs."""
