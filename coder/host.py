@@ -16,7 +16,7 @@ from coder.dispatch import Dispatcher
 from coder.journal import Journal, open_journal
 from coder.model.values import now
 from coder.permissions import Permissions
-from coder.pool import AgentPool, open_pool
+from coder.pool import AgentPool, PoolLimits, open_pool
 from coder.processes.supervisor import open_supervisor
 from coder.projects import Projects
 from coder.providers.providers import Providers, open_providers
@@ -112,9 +112,13 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
                 lambda session_id, agent: launch.open(
                     providers.require_usable(agent), partial(journal.append, session_id, agent=agent)
                 ),
-                idle_ttl=settings.pool_idle_ttl_ms / 1000,
-                max_live=settings.pool_max_live,
-                spawn_limit=settings.spawn_limit,
+                PoolLimits(
+                    idle_seconds=settings.pool_idle_ttl_ms / 1000,
+                    live=settings.pool_max_live,
+                    spawning=settings.spawn_limit,
+                    age_seconds=settings.pool_max_age_ms / 1000,
+                    resident_bytes=settings.pool_max_memory_mb * 1024 * 1024,
+                ),
             )
         )
         sessions = Sessions(

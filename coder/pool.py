@@ -38,6 +38,17 @@ STATUS_OF: dict[AgentSessionStatus, AgentStatus] = {
 Key = tuple[str, str]
 
 
+@dataclass(frozen=True)
+class PoolLimits:
+    """Agents that cannot resume their conversation are kept four times as long, and neither age nor size ends them."""
+
+    idle_seconds: float
+    live: int
+    spawning: int
+    age_seconds: float
+    resident_bytes: int
+
+
 @dataclass
 class _Budget:
     """The deaths of one key."""
@@ -70,6 +81,7 @@ class _Slot:
     handle: AgentSessionHandle | None = None
     error: CoderError | None = None
     leases: int = 0
+    opened: float = 0.0
     last_used: float = 0.0
 
     @property
@@ -96,7 +108,7 @@ class Lease:
 
 
 class AgentPool:
-    """`idle_ttl` seconds and `max_live` bound what is kept warm; a busy backend is never evicted."""
+    """`limits` bound what is kept warm; a busy backend is never evicted."""
 
     def __init__(
         self,
@@ -104,19 +116,15 @@ class AgentPool:
         store: Store,
         journal: Journal,
         open_backend: OpenBackend,
-        *,
-        idle_ttl: float,
-        max_live: int,
-        spawn_limit: int,
-        clock: Callable[[], float] = time.monotonic,
+        limits: PoolLimits,
+        clock: Callable[[], float],
     ) -> None:
         self._group = group
         self._store = store
         self._journal = journal
         self._open_backend = open_backend
-        self._idle_ttl = idle_ttl
-        self._max_live = max_live
-        self._spawning = anyio.CapacityLimiter(spawn_limit)
+        self._limits = limits
+        self._spawning = anyio.CapacityLimiter(limits.spawning)
         self._clock = clock
         self._slots: dict[Key, _Slot] = {}
         self._budgets: dict[Key, _Budget] = {}
@@ -188,7 +196,7 @@ class AgentPool:
             size=len(slots),
             warm=sum(slot.is_warm for slot in slots),
             leased=sum(slot.leases > 0 for slot in slots),
-            limit=self._max_live,
+            limit=self._limits.live,
         )
 
     def is_warm(self, session_id: str, agent: str) -> bool:
@@ -202,17 +210,19 @@ class AgentPool:
             budget.in_a_row = 0
 
     async def sweep(self) -> None:
-        """Evict what has been idle for too long."""
-        at = self._clock()
+        """Evict what has been idle for too long, and let what has grown too old or too large begin afresh."""
+        limits = self._limits
         for slot in self._idle_slots():
-            keep = self._idle_ttl if slot.can_resume else 4 * self._idle_ttl
-            if at - slot.last_used >= keep:
+            at = self._clock()
+            keep = limits.idle_seconds if slot.can_resume else 4 * limits.idle_seconds
+            is_stale = slot.can_resume and (at - slot.opened >= limits.age_seconds or await self._is_too_large(slot))
+            if (is_stale or at - slot.last_used >= keep) and not slot.leases:
                 slot.end()
 
     async def run(self) -> None:
         """Sweep for ever."""
         while True:
-            await anyio.sleep(min(60.0, self._idle_ttl))
+            await anyio.sleep(min(60.0, self._limits.idle_seconds, self._limits.age_seconds))
             await self.sweep()
 
     def _slot_for(self, options: SessionOptions) -> _Slot:
@@ -228,11 +238,14 @@ class AgentPool:
                 f"{options.agent} died {DEATHS} times; it is tried again after {CALM:.0f} s of calm",
                 code="agent_unhealthy",
             )
-        predecessor, slot = slot, _Slot(key, options, last_used=self._clock())
+        predecessor, slot = slot, _Slot(key, options, opened=self._clock(), last_used=self._clock())
         self._slots[key] = slot
         self._make_room()
         self._group.start_soon(self._hold, slot, predecessor)
         return slot
+
+    async def _is_too_large(self, slot: _Slot) -> bool:
+        return slot.backend is not None and await slot.backend.resident_bytes() > self._limits.resident_bytes
 
     def _idle_slots(self) -> list[_Slot]:
         idle = [s for s in self._slots.values() if s.is_warm and not s.leases and not s.retire.is_set()]
@@ -242,7 +255,7 @@ class AgentPool:
         """Evict the least recently used idle backends over the limit. Busy ones, and those that would forget their
         conversation, may exceed it for a while.
         """
-        excess = sum(not slot.retire.is_set() for slot in self._slots.values()) - self._max_live
+        excess = sum(not slot.retire.is_set() for slot in self._slots.values()) - self._limits.live
         resumable = [slot for slot in self._idle_slots() if slot.can_resume]
         for slot in resumable[: max(0, excess)]:
             slot.end()
@@ -338,24 +351,13 @@ async def open_pool(
     store: Store,
     journal: Journal,
     open_backend: OpenBackend,
+    limits: PoolLimits,
     *,
-    idle_ttl: float,
-    max_live: int,
-    spawn_limit: int,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[AgentPool]:
     """A pool; leaving it disposes of every backend."""
     async with anyio.create_task_group() as group:
-        pool = AgentPool(
-            group,
-            store,
-            journal,
-            open_backend,
-            idle_ttl=idle_ttl,
-            max_live=max_live,
-            spawn_limit=spawn_limit,
-            clock=clock,
-        )
+        pool = AgentPool(group, store, journal, open_backend, limits, clock)
         group.start_soon(pool.run)
         try:
             yield pool

@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     probe_ttl_ms: int = Field(default=86_400_000, ge=0, validation_alias="PROVIDER_PROBE_TTL_MS")
     pool_idle_ttl_ms: int = Field(default=1_800_000, ge=1, validation_alias="AGENT_POOL_IDLE_TTL_MS")
     pool_max_live: int = Field(default=10, ge=1, validation_alias="AGENT_POOL_MAX_LIVE")
+    pool_max_age_ms: int = Field(default=86_400_000, ge=1, validation_alias="AGENT_POOL_MAX_AGE_MS")
+    """An agent that is older begins afresh at a quiet moment."""
+    pool_max_memory_mb: int = Field(default=4096, ge=1, validation_alias="AGENT_POOL_MAX_MEMORY_MB")
+    """An agent that holds more, with everything it started, begins afresh at a quiet moment."""
     spawn_limit: int = Field(default=2, ge=1)
     """How many agents may start at the same time."""
     initialize_timeout: float = Field(default=60, gt=0)

@@ -135,6 +135,10 @@ class AgentBackend(Protocol):
         """End the agent: nothing it started is left running. Safe to call twice."""
         ...
 
+    async def resident_bytes(self) -> int:
+        """How much memory the agent and everything it started hold now; 0 where that cannot be told."""
+        ...
+
     def health(self) -> Literal["up", "down"]: ...
 
     async def wait_closed(self) -> None:

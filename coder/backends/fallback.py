@@ -93,6 +93,9 @@ class FallbackBackend:
     async def dispose(self) -> None:
         await self._backend.dispose()
 
+    async def resident_bytes(self) -> int:
+        return await self._backend.resident_bytes()
+
     def health(self) -> Literal["up", "down"]:
         return self._backend.health()
 

@@ -188,6 +188,11 @@ class Child:
                 left = await self._find(known | left)
         return left
 
+    async def resident_bytes(self) -> int:
+        """How much memory the program and everything it started hold now; 0 where that cannot be told."""
+        owned = await self._find(frozenset())
+        return await anyio.to_thread.run_sync(sweep.resident_bytes, owned, limiter=self._threads)
+
     def _signal_group(self, number: signal.Signals) -> None:
         # where /proc is missing the group is all that can be reached: what left it is not found there
         with suppress(ProcessLookupError, PermissionError):

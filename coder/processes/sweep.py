@@ -59,6 +59,18 @@ def find_owned(tag: str, *, leader: int | None = None, known: Collection[Identit
     return frozenset(Identity(pid, rows[pid].started) for pid in owned)
 
 
+def resident_bytes(processes: Collection[Identity]) -> int:
+    """How much memory these processes hold now; what is gone counts nothing."""
+    pages = 0
+    for process in processes:
+        try:
+            with open(f"{_PROC}/{process.pid}/statm") as file:  # noqa: PTH123 - as everywhere in the watchdog
+                pages += int(file.read().split()[1])
+        except (OSError, IndexError):
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def find_runs(home: str) -> frozenset[str]:
     """The runs of `home` that still have a living process."""
     prefix = f"{home}:"

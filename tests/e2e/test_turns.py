@@ -254,6 +254,19 @@ async def test_an_idle_agent_is_closed_and_resumed_later(tmp_path: Path, databas
         assert "2" in await room.text_of(await room.prompt("counter"))
 
 
+@pytest.mark.parametrize("limit", ["pool_max_age_ms", "pool_max_memory_mb"])
+@pytest.mark.scenario("pool: an agent that is too old or too large begins afresh")
+async def test_an_agent_over_its_age_or_size_is_renewed_and_goes_on(
+    tmp_path: Path, database_url: str, limit: str
+) -> None:
+    async with open_room(tmp_path, database_url, **{limit: 1}) as room:
+        await room.prompt("counter")
+        await room.host.pool.sweep()
+        await room.seen(lambda record: record.event.type == "agent_status" and record.event.status == "cold")
+        assert "2" in await room.text_of(await room.prompt("counter"))
+        assert "waking" in [e.status for e in await room.events() if e.type == "agent_status"]
+
+
 @pytest.mark.scenario("dispatch: a task that was claimed but not sent waits again")
 async def test_a_task_claimed_by_a_dead_host_before_its_prompt_was_sent_runs_once(
     tmp_path: Path, database_url: str

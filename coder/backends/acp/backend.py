@@ -100,6 +100,9 @@ class AcpBackend:
     def health(self) -> Literal["up", "down"]:
         return "up" if self._connection and self._connection.is_up else "down"
 
+    async def resident_bytes(self) -> int:
+        return await self._connection.resident_bytes() if self._connection else 0
+
     async def wait_closed(self) -> None:
         await (self._connection.gone if self._connection else self._disposed).wait()
 

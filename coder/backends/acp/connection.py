@@ -34,6 +34,7 @@ class Connection:
         self._open_client = client
         self._life = anyio.CancelScope()
         self._peer: Peer | None = None
+        self._child: Child | None = None
         self.is_up = False
         self.end: AgentError | None = None
         self.gone = anyio.Event()
@@ -68,9 +69,14 @@ class Connection:
         self.kill()
         await self.gone.wait()
 
+    async def resident_bytes(self) -> int:
+        """How much memory the agent and all it started hold now."""
+        return await self._child.resident_bytes() if self._child and self.is_up else 0
+
     async def _hold(self, *, task_status: TaskStatus[None]) -> None:
         try:
             async with self._supervisor.open_child(self._spec) as child:
+                self._child = child
                 try:
                     with self._life:
                         await self._serve(child, task_status)

@@ -53,6 +53,7 @@ class Server:
         self._http: Http | None = None
         self.port: int | None = None
         self.version: str | None = None
+        self._child: Child | None = None
         self.is_up = False
         self.end: AgentError | None = None
         self.ending = anyio.Event()
@@ -100,6 +101,10 @@ class Server:
                 await self.gone.wait()
         return self.end or error
 
+    async def resident_bytes(self) -> int:
+        """How much memory the server and all it started hold now."""
+        return await self._child.resident_bytes() if self._child and self.is_up else 0
+
     async def _hold(self, env: Mapping[str, str], worktree: Path, *, task_status: TaskStatus[None]) -> None:
         if not await anyio.Path(worktree).is_dir():
             raise AgentUnavailable(f"{self._label}: the worktree is gone: {worktree}")
@@ -114,6 +119,7 @@ class Server:
         spec = replace(spec, stop=replace(spec.stop, polite=2 * _FAREWELL))
         try:
             async with AsyncExitStack() as stack, self._supervisor.open_child(spec) as child:
+                self._child = child
                 try:
                     with self._life:
                         http = await self._reach(child, password, worktree)
