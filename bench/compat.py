@@ -53,7 +53,7 @@ def as_text(rows: Sequence[Row], missing: Sequence[str], day: date) -> str:
     for row in rows:
         cells = [_shown(row.cells[key], footnotes) for key in COLUMNS]
         lines.append(f"| {' | '.join([f'`{row.agent}`', row.version, *cells])} |")
-    lines += ["", *(f"[^{number}]: {text}." for number, text in enumerate(footnotes, 1)), ""]
+    lines += ["", *(f"[^{number}]: {text.rstrip('.')}." for number, text in enumerate(footnotes, 1)), ""]
     lines += [_described(row) for row in rows]
     if missing:
         lines += ["", f"Not to be had where the table was made: {', '.join(sorted(missing))}."]

@@ -1,11 +1,13 @@
 """The page of the compatibility table, made from rows without running an agent."""
 
+import re
 from datetime import date
 
 import pytest
 
-from bench.compat import BEGIN, END, as_page, as_text
+from bench.compat import BEGIN, END, PAGE, as_page, as_text
 from coder.testing.compatibility import COLUMNS, Cell, Row
+from coder.testing.real_agents import ALL_NAMES
 
 DAY = date(2026, 1, 2)
 
@@ -44,3 +46,10 @@ def test_the_words_around_the_table_stay():
     assert page.endswith("The end.\n")
     assert "old" not in page
     assert as_page(page, as_text([row("a")], [], DAY)) == page
+
+
+def test_the_tracked_page_has_a_row_for_every_agent():
+    text = PAGE.read_text()
+    listed = re.findall(r"^\| `([a-z0-9-]+)` \|", text, re.MULTILINE)
+    unlisted = re.search(r"^Not to be had .*: (.+)\.$", text, re.MULTILINE)
+    assert sorted([*listed, *(unlisted[1].split(", ") if unlisted else [])]) == sorted(ALL_NAMES)
