@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 @dataclass
 class _Waiter:
     task_id: str | None
-    session_id: str
     decided: anyio.Event = field(default_factory=anyio.Event)
     outcome: PermissionOutcome | None = None
 
@@ -44,7 +43,7 @@ class Permissions:
         async with self._journal.commit(session_id) as commit:
             await permissions.insert(commit.connection, request)
             commit.append(PermissionRequested(request=request), agent=agent, task_id=task_id)
-            waiter = self._waiting[request.id] = _Waiter(task_id, session_id)
+            waiter = self._waiting[request.id] = _Waiter(task_id)
         try:
             with anyio.move_on_after(self._timeout):
                 await waiter.decided.wait()
@@ -96,10 +95,6 @@ class Permissions:
             return await permissions.list_page(
                 connection, session_id=session_id, status=status, after=cursor, limit=limit
             )
-
-    def is_waiting(self, session_id: str) -> bool:
-        """Whether the session has an open request."""
-        return any(waiter.session_id == session_id for waiter in self._waiting.values())
 
     async def _resolve(self, id: str, status: PermissionStatus) -> None:
         try:

@@ -104,7 +104,6 @@ class Lease:
 
     backend: AgentBackend
     handle: AgentSessionHandle
-    was_warm: bool
 
 
 class AgentPool:
@@ -140,12 +139,11 @@ class AgentPool:
         slot = self._slot_for(options)
         slot.leases += 1
         try:
-            was_warm = slot.is_warm
             await slot.ready.wait()
             async with slot.turn:
                 if slot.error or slot.backend is None or slot.handle is None or slot.gone.is_set():
                     raise slot.error or AgentDied(f"{options.agent} ended before the turn began")
-                yield Lease(slot.backend, slot.handle, was_warm)
+                yield Lease(slot.backend, slot.handle)
         finally:
             slot.leases -= 1
             slot.last_used = self._clock()

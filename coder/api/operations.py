@@ -55,10 +55,6 @@ class Operation:
     is_open: bool
     takes_key: bool
 
-    @property
-    def takes_body(self) -> bool:
-        return self.method != "GET"
-
 
 def read(
     path: str,

@@ -2,7 +2,6 @@
 
 from coder.api.operations import Call, Nothing, command, read
 from coder.api.queries import ForceQuery, PageQuery, SomeId
-from coder.errors import NotFound
 from coder.host import Host
 from coder.model.sessions import AgentSession, Session
 from coder.protocol import NewSession, Page, SessionPatch
@@ -37,11 +36,7 @@ async def list_agents(host: Host, call: Call[Nothing, Nothing]) -> Page[AgentSes
 
 
 async def warm_agent(host: Host, call: Call[Nothing, Nothing]) -> AgentSession:
-    await host.dispatcher.warm(call.path["id"], call.path["agent"])
-    for agent_session in await host.sessions.agent_sessions(call.path["id"]):
-        if agent_session.agent == call.path["agent"]:
-            return agent_session
-    raise NotFound("the agent is gone again")
+    return await host.dispatcher.warm(call.path["id"], call.path["agent"])
 
 
 async def close_agent(host: Host, call: Call[Nothing, Nothing]) -> None:

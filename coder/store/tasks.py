@@ -52,12 +52,6 @@ async def get(c: Connection, id: str) -> Task:
     return _read(found(await c.fetchrow(sql("get_task"), id), "task", id))
 
 
-async def find_by_key(c: Connection, session_id: str, idempotency_key: str) -> Task | None:
-    """The task that a key of this session stands for, if it was used."""
-    row = await c.fetchrow(sql("find_task_by_key"), session_id, idempotency_key)
-    return _read(row) if row else None
-
-
 async def list_page(
     c: Connection,
     *,
