@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from coder.backends.base import PromptInput
 from coder.errors import Conflict, IdempotencyMismatch, InvalidInput, Unavailable, WrongState
-from coder.journal import Journal
+from coder.journal import Commit, Journal
 from coder.model.events import (
     TaskQueued,
     TaskUpdated,
@@ -195,7 +195,7 @@ class Dispatcher:
         return await self._pool.warm(session_options(await self._sessions.get(session_id), agent))
 
     async def reconcile(self) -> None:
-        """After a crash: turns that may have reached an agent end as interrupted, others wait again."""
+        """After a crash: turns that may have reached an agent end as interrupted, others wait again or were cancelled."""
         async with self._store.connection() as connection:
             left = await tasks.running_of_other_runs(connection, self._store.run_id)
             await agent_sessions.reset_after_crash(connection)
@@ -203,6 +203,8 @@ class Dispatcher:
             async with self._journal.commit(task.session_id) as commit:
                 try:
                     await tasks.requeue(commit.connection, task.id, task.attempt)
+                    if task.cancel_requested:
+                        await _cancel_in(commit, task)
                 except WrongState:
                     await tasks.finish(commit.connection, task.id, task.attempt, TaskState.FAILED, error=INTERRUPTED)
                     ended = TurnEnded(task_id=task.id, state=TaskState.FAILED, error=INTERRUPTED)
@@ -280,10 +282,7 @@ class Dispatcher:
 
     async def _cancel_waiting(self, task: Task) -> Task:
         async with self._journal.commit(task.session_id) as commit:
-            cancelled = await tasks.cancel_pending(commit.connection, task.id)
-            ended = TurnEnded(task_id=task.id, state=TaskState.CANCELLED, stop_reason="cancelled")
-            commit.append(ended, agent=task.agent, task_id=task.id)
-        return cancelled
+            return await _cancel_in(commit, task)
 
     async def _interrupt(self, id: str) -> None:
         if turn := self._running.get(id):
@@ -297,6 +296,14 @@ class Dispatcher:
         finally:
             del self._running[turn.task.id]
             self.wake()
+
+
+async def _cancel_in(commit: Commit, task: Task) -> Task:
+    """End a task that waits, and record that it ended."""
+    cancelled = await tasks.cancel_pending(commit.connection, task.id)
+    ended = TurnEnded(task_id=task.id, state=TaskState.CANCELLED, stop_reason="cancelled")
+    commit.append(ended, agent=task.agent, task_id=task.id)
+    return cancelled
 
 
 def _refused_by(row: ProviderSnapshot, attachment: Attachment) -> str | None:

@@ -286,6 +286,26 @@ async def test_a_task_claimed_by_a_dead_host_before_its_prompt_was_sent_runs_onc
         assert [r.event.type for r in await room.records()].count("turn_started") == 1
 
 
+@pytest.mark.scenario("dispatch: a task cancelled before its prompt was sent does not come back")
+async def test_a_task_cancelled_before_a_crash_and_never_sent_ends_as_cancelled(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        session = room.session.id
+    wish = Task(
+        id=new_id("tsk"), session_id=session, agent="demo", input="counter", state=TaskState.PENDING, created_at=now()
+    )
+    async with open_store(database_url, run_id="dead") as store, store.transaction() as connection:
+        await tasks.insert(connection, wish)
+        assert await tasks.claim(connection, "dead") is not None
+        await tasks.request_cancel(connection, wish.id)
+    async with open_host(room_settings(tmp_path / "home", database_url), "token") as host:
+        room = Room(host, tmp_path / "repository", await host.sessions.get(session))
+        ended = await room.ended(wish)
+        assert (ended.state, ended.attempt) == (TaskState.CANCELLED, 1)
+        assert [r.event.type for r in await room.records()].count("turn_started") == 0
+
+
 @pytest.mark.scenario("sessions: sessions of one repository are opened at the same time")
 async def test_sessions_of_one_repository_opened_at_once_have_their_own_worktrees(
     tmp_path: Path, database_url: str
