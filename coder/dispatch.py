@@ -195,7 +195,7 @@ class Dispatcher:
         return await self._pool.warm(session_options(await self._sessions.get(session_id), agent))
 
     async def reconcile(self) -> None:
-        """After a crash: turns that may have reached an agent end as interrupted, others wait again or end cancelled."""
+        """After a crash: what may have reached an agent ends as interrupted, the rest waits again or is cancelled."""
         async with self._store.connection() as connection:
             left = await tasks.running_of_other_runs(connection, self._store.run_id)
             await agent_sessions.reset_after_crash(connection)
