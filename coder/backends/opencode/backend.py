@@ -13,7 +13,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from coder.backends.acp.turn import AcpLimits, Turn, fault_of
-from coder.backends.acp.wire import Fields, fields, objects, text
+from coder.backends.acp.wire import Fields, fields, text
 from coder.backends.base import (
     AgentSessionHandle,
     Capabilities,
@@ -23,41 +23,25 @@ from coder.backends.base import (
     SessionOptions,
     TurnResult,
 )
-from coder.backends.opencode.asking import Asking
+from coder.backends.opencode.exchange import Exchange
+from coder.backends.opencode.feed import Feed
 from coder.backends.opencode.home import Home
-from coder.backends.opencode.http import Http, is_refused_sign_in
+from coder.backends.opencode.http import Http
 from coder.backends.opencode.offer import Offer, read_offer
 from coder.backends.opencode.plugins import find_plugins
-from coder.backends.opencode.progress import Progress, new_message_id
-from coder.backends.opencode.prompt import file_parts, prompt_parts
+from coder.backends.opencode.prompt import prompt_parts
 from coder.backends.opencode.server import Server
-from coder.backends.opencode.stream import follow
-from coder.backends.opencode.translate import Events, Translator, error_words
+from coder.backends.opencode.translate import Translator
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AgentUnavailable, CoderError, InvalidInput
 from coder.model.events import AgentStatusChanged
 from coder.model.providers import Provider
 from coder.model.sessions import BackendKind
-from coder.model.values import Json
 from coder.processes.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
 ALLOW_PLUGINS = "OPENCODE_ALLOW_PROJECT_PLUGINS"
 """Set to 1 in the environment of a catalogue entry, plugins of repositories may run."""
-_PAGE = 20
-_ADMISSION = 5.0
-"""Seconds after which a prompt that nobody has heard of is looked for."""
-_QUIET = 1.0
-"""Seconds that an idle session may take to tell of its last message."""
-_TURN = 7 * 24 * 3600.0
-"""Seconds that a request may take which is answered at the end of a turn: the turn has deadlines of its own."""
-_LAST_WORDS = 1.0
-"""Seconds to read what a server that has died had sent before."""
-_ERROR_CODES = {
-    "ProviderAuthError": "auth_required",
-    "ContextOverflowError": "context_overflow",
-    "MessageOutputLengthError": "output_too_long",
-}
 
 
 class OpencodeBackend:
@@ -83,23 +67,20 @@ class OpencodeBackend:
         self._emit = emit
         self._limits = limits
         self._group = group
-        self.translator = Translator(provider.id)
+        self._feed = Feed(provider.id, provider.label, emit)
         self._starting = anyio.Lock()
-        self._order = anyio.Lock()
-        self._connected = anyio.Event()
-        self._heard_all = anyio.Event()
         self._server: Server | None = None
         self._disposed = anyio.Event()
         self._handle: AgentSessionHandle | None = None
-        self._turn: Turn | None = None
-        self._progress: Progress | None = None
-        self._asking: Asking | None = None
-        self._news = anyio.Event()
-        self._is_held = False
 
     @property
     def kind(self) -> BackendKind:
         return "opencode_server"
+
+    @property
+    def translator(self) -> Translator:
+        """What the server has said of the conversation: offer, choices, usage."""
+        return self._feed.translator
 
     @property
     def server(self) -> Server | None:
@@ -171,8 +152,8 @@ class OpencodeBackend:
         session = text(info.get("id"))
         if session is None:
             raise AgentProtocolError("the server opened a session without an id")
-        async with self._order:
-            await self._pass_on(self.translator.opened(session, info, offer))
+        async with self._feed.order:
+            await self._feed.pass_on(self.translator.opened(session, info, offer))
         try:
             await self._choose(options.model, options.mode_id, options.thinking_option_id)
         except InvalidInput as error:
@@ -188,9 +169,9 @@ class OpencodeBackend:
         server = Server(self._provider.label, self._command, home, self._supervisor, self._limits)
         self._server = server
         await server.open(self._group, self._env, options.worktree_path)
-        self._group.start_soon(self._follow, server)
+        self._group.start_soon(self._feed.follow, server)
         with anyio.move_on_after(self._limits.request):
-            await self._connected.wait()
+            await self._feed.wait_connected()
 
     async def _heed_plugins(self, worktree: Path) -> None:
         found = await to_thread.run_sync(find_plugins, worktree)
@@ -234,115 +215,8 @@ class OpencodeBackend:
         levels = found.thinking_options if found else ()
         if thinking is not None and thinking not in [level.id for level in levels]:
             raise InvalidInput(f"the model has no thinking option {thinking}", code="not_offered")
-        async with self._order:
-            await self._pass_on(self.translator.choose(model=model, mode=mode, thinking=thinking))
-
-    # What the server tells
-
-    async def _follow(self, server: Server) -> None:
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._read, server)
-                await server.ending.wait()
-                with anyio.move_on_after(_LAST_WORDS):
-                    await self._heard_all.wait()
-                group.cancel_scope.cancel()
-        except Exception as error:
-            logger.exception("the server's events could not be handled", extra=self._ids())
-            server.end = server.end or AgentError(f"{self._provider.label}: its events could not be handled: {error}")
-            server.kill()
-        finally:
-            self._heard_all.set()
-
-    async def _read(self, server: Server) -> None:
-        try:
-            await follow(server.http, lambda: server.is_up, self._on_connected, self._on_event)
-        except AgentError as error:
-            server.end = server.end or error
-            server.kill()
-        finally:
-            self._heard_all.set()
-
-    async def _on_connected(self) -> None:
-        is_again, self._connected = self._connected.is_set(), self._connected
-        self._connected.set()
-        if is_again:
-            async with self._order:
-                self.translator.missed()
-                await self._reconcile()
-
-    async def _on_event(self, kind: str, properties: Fields) -> None:
-        async with self._order:
-            await self._take(kind, properties)
-
-    async def _take(self, kind: str, properties: Fields) -> None:
-        translator = self.translator
-        if kind == "session.created":
-            translator.event(kind, properties)
-        if translator.session is None or not translator.concerns(properties):
-            return
-        if kind in ("permission.asked", "question.asked"):
-            await self._ask(kind, properties)
-        elif kind in ("permission.replied", "question.replied", "question.rejected"):
-            if self._asking:
-                self._asking.settled(text(properties.get("requestID")))
-        else:
-            await self._pass_on(translator.event(kind, properties))
-        if self._progress:
-            self._progress.take(kind, properties)
-        if self._turn and "sessionID" in properties:
-            self._turn.heard()
-        self._tell()
-
-    async def _ask(self, kind: str, asked: Fields) -> None:
-        if self._asking is None:
-            return
-        if kind == "permission.asked":
-            if found := self.translator.permission(asked):
-                events, call, options = found
-                await self._pass_on(events)
-                self._asking.permit(asked, call, options)
-        elif found := self.translator.question(asked):
-            events, questions = found
-            await self._pass_on(events)
-            self._asking.question(asked, questions)
-
-    async def _reconcile(self) -> None:
-        """Fetch what the stream may not have told: requests, messages since the prompt, whether the session is idle."""
-        progress, http, session = self._progress, self._server_or_raise().http, self.translator.session
-        if progress is None or session is None:
-            return
-        statuses = fields(await http.get("/session/status"))
-        messages = objects(await http.get(f"/session/{session}/message?limit={_PAGE}"))
-        for message in messages:
-            info = fields(message.get("info"))
-            if (text(info.get("id")) or "") >= progress.message_id:
-                await self._pass_on(self.translator.message(message))
-                progress.take("message.updated", {"info": dict(info)})
-        for kind, path in (("permission.asked", "/permission"), ("question.asked", "/question")):
-            for asked in objects(await http.get(path)):
-                if self.translator.concerns(asked):
-                    await self._ask(kind, asked)
-        status = fields(statuses.get(session)) or {"type": "idle"}
-        progress.take("session.status", {"sessionID": session, "status": dict(status)})
-        self._tell()
-
-    async def _pass_on(self, events: Events) -> None:
-        turn = self._turn
-        emit = self._emit if turn is None or turn.over.is_set() else turn.context.emit
-        self._is_held = True
-        try:
-            for event in events:
-                await emit(event)
-        finally:
-            self._is_held = False
-        if turn and events:
-            turn.heard()
-            turn.has_begun = True
-
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = anyio.Event()
+        async with self._feed.order:
+            await self._feed.pass_on(self.translator.choose(model=model, mode=mode, thinking=thinking))
 
     # A turn
 
@@ -359,163 +233,7 @@ class OpencodeBackend:
         if context.cancel.is_set():
             return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         turn = Turn(context, self._limits, time.monotonic)
-        progress = Progress(session, new_message_id(lambda: time.time_ns() // 1_000_000))
-        is_done = False
-        try:
-            self.translator.begin_turn(progress.message_id, input.text)
-            self._turn, self._progress = turn, progress
-            result = await self._run_turn(turn, progress, server, input, parts)
-            is_done = True
-        finally:
-            self._turn = self._progress = None
-            if not is_done:
-                # nobody waits for the end any more, and the next prompt must not meet this one
-                server.kill()
-        return result
-
-    async def _run_turn(
-        self, turn: Turn, progress: Progress, server: Server, input: PromptInput, parts: list[Json]
-    ) -> TurnResult:
-        reached = True
-        async with anyio.create_task_group() as group:
-            self._asking = Asking(turn, server.http, self.translator, group)
-            group.start_soon(self._watch_cancel, turn, server)
-            group.start_soon(self._watch_silence, turn, server)
-            group.start_soon(self._watch_end, turn, server)
-            try:
-                await self._send(server.http, progress, input, parts, group)
-                group.start_soon(self._watch_progress, turn, progress)
-            except AgentError as error:
-                reached = not isinstance(error, AgentProtocolError)
-                fault = await server.obituary(error)
-                if reached and await self._has_arrived(server, progress):
-                    group.start_soon(self._watch_progress, turn, progress)
-                else:
-                    reached = reached and not server.is_up
-                    turn.error = fault
-                    turn.over.set()
-                if is_refused_sign_in(error):
-                    server.kill()
-            await turn.over.wait()
-            await self._asking.end()
-            group.cancel_scope.cancel()
-        self._asking = None
-        return await self._close_turn(turn, progress, reached=reached)
-
-    async def _has_arrived(self, server: Server, progress: Progress) -> bool:
-        """Whether a prompt that was not answered is there all the same."""
-        if not server.is_up:
-            return False
-        try:
-            path = f"/session/{self.translator.session}/message/{progress.message_id}"
-            return bool((await server.http.find(path) or {}).get("info"))
-        except AgentError as error:
-            logger.info("not found out: %s", error, extra=self._ids())
-            return False
-
-    async def _close_turn(self, turn: Turn, progress: Progress, *, reached: bool) -> TurnResult:
-        fault = progress.error if not progress.was_aborted else None
-        is_cancelled = turn.is_cancelled or progress.was_aborted or (turn.error is None and progress.is_unfinished)
-        is_done = not (turn.error or fault or is_cancelled)
-        turn.usage = self.translator.usage
-        async with self._order:
-            for event in self.translator.end_turn(is_done=is_done):
-                await turn.context.emit(event)
-        if is_cancelled and turn.error is None:
-            return TurnResult(ok=True, stop_reason="cancelled", usage=turn.usage)
-        if turn.error is None and fault:
-            code = _ERROR_CODES.get(text(fault.get("name")) or "", "agent_failed")
-            turn.error = AgentError(error_words(fault), code=code)
-        turn.stop_reason = progress.stop_reason
-        result = turn.result()
-        return result if reached else TurnResult(ok=False, error=result.error, reached_agent=False)
-
-    async def _send(
-        self, http: Http, progress: Progress, input: PromptInput, parts: list[Json], group: TaskGroup
-    ) -> None:
-        chosen, session = self.translator.chosen, self.translator.session
-        body: dict[str, Json] = {"messageID": progress.message_id}
-        if chosen.mode:
-            body["agent"] = chosen.mode
-        if chosen.thinking:
-            body["variant"] = chosen.thinking
-        name, _, arguments = input.text.removeprefix("/").partition(" ")
-        if input.text.startswith("/") and any(command.name == name for command in self.translator.offer.commands):
-            takes_images = chosen.model in self.translator.offer.image_models
-            files = file_parts(input, takes_images=takes_images)
-            body |= {"command": name, "arguments": arguments, "parts": files}
-            if chosen.model:
-                body["model"] = chosen.model
-            group.start_soon(self._command_runs, http, f"/session/{session}/command", body)
-            return
-        if chosen.model:
-            vendor, _, model = chosen.model.partition("/")
-            body["model"] = {"providerID": vendor, "modelID": model}
-        await http.post(f"/session/{session}/prompt_async", {**body, "parts": parts})
-
-    async def _command_runs(self, http: Http, path: str, body: Fields) -> None:
-        """A command is answered when its turn is over; what becomes of it is told by the events."""
-        try:
-            await http.post(path, body, timeout=_TURN)
-        except AgentError as error:
-            logger.info("command: %s", error, extra=self._ids())
-            if self._progress and self._turn and self._progress.message_id == body.get("messageID"):
-                self._turn.error = self._turn.error or error
-                self._turn.over.set()
-
-    async def _watch_progress(self, turn: Turn, progress: Progress) -> None:
-        while not progress.is_over:
-            news, patience = self._news, _QUIET if progress.is_idle else _ADMISSION
-            with anyio.move_on_after(patience) as pause:
-                await news.wait()
-                continue
-            if pause.cancelled_caught and progress.needs_a_look and await self._look(progress):
-                break
-        turn.over.set()
-
-    async def _look(self, progress: Progress) -> bool:
-        """Whether nothing more can be expected, seen by asking."""
-        try:
-            async with self._order:
-                await self._reconcile()
-        except AgentError as error:
-            logger.info("not reconciled: %s", error, extra=self._ids())
-            return False
-        if not progress.is_admitted:
-            progress.error = progress.error or {"name": "the server did not take the prompt"}
-            return True
-        return progress.is_idle
-
-    async def _watch_cancel(self, turn: Turn, server: Server) -> None:
-        await turn.context.cancel.wait()
-        turn.is_cancelled = True
-        await self._stop_turn(turn, server)
-
-    async def _watch_silence(self, turn: Turn, server: Server) -> None:
-        error = await turn.wait_for_silence(lambda: self._is_held)
-        if not turn.is_cancelled:
-            turn.error = error
-            await self._stop_turn(turn, server)
-
-    async def _watch_end(self, turn: Turn, server: Server) -> None:
-        await server.gone.wait()
-        await self._heard_all.wait()
-        turn.error = turn.error or self._end()
-        turn.over.set()
-
-    async def _stop_turn(self, turn: Turn, server: Server) -> None:
-        """Ask politely; a server that does not end its turn is ended itself."""
-        with anyio.move_on_after(self._limits.cancel):
-            try:
-                await server.http.post(f"/session/{self.translator.session}/abort", {})
-            except AgentError as error:
-                logger.debug("not aborted: %s", error, extra=self._ids())
-            if self._asking:
-                await self._asking.withdraw()
-            await turn.over.wait()
-            return
-        logger.warning("server does not end its turn", extra=self._ids())
-        server.kill()
+        return await Exchange(server, self._feed, session, turn, self._limits, self._provider.id).run(input, parts)
 
     # Small things
 
