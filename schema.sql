@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS session_worktrees (
 
 -- idle <-> active (a turn runs); either -> crashed (agent died), -> closed (evicted or asked for); crashed, closed -> idle (opened again); crashed -> closed.
 -- model, mode_id and thinking_option_id are what was chosen last: a prompt that says nothing else keeps them.
+-- can_steer is what the agent said of itself when it was opened: whether a running turn takes more input.
 CREATE TABLE IF NOT EXISTS agent_sessions (
     session_id       text NOT NULL REFERENCES sessions ON DELETE CASCADE,
     agent            text NOT NULL,
@@ -44,13 +45,15 @@ CREATE TABLE IF NOT EXISTS agent_sessions (
     model              text,
     mode_id            text,
     thinking_option_id text,
+    can_steer        boolean NOT NULL DEFAULT false,
     status           text NOT NULL DEFAULT 'idle' CHECK (status IN ('idle', 'active', 'crashed', 'closed')),
     last_active_at   timestamptz NOT NULL DEFAULT now(),
     created_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (session_id, agent)
 );
+ALTER TABLE agent_sessions ADD COLUMN IF NOT EXISTS can_steer boolean NOT NULL DEFAULT false;
 
--- pending -> running (claimed) -> completed | failed | cancelled; pending -> cancelled | failed | blocked; blocked -> pending | cancelled | failed;
+-- pending -> running (claimed) -> completed | failed | cancelled; pending -> cancelled | failed | blocked; blocked (being put into the running turn) -> pending | cancelled | failed;
 -- running -> pending only where the turn provably never started. `owner` is the host incarnation that claimed it, `attempt` its fencing number.
 -- `prompt_sent` is set just before the prompt is written to the agent: without it the turn provably never started.
 -- `ordinal` is the order of acceptance, whatever clocks do; `place` the order of turns, moved by `position` while a task waits.

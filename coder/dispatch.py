@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from coder.backends.base import PromptInput
-from coder.errors import Conflict, IdempotencyMismatch, InvalidInput, Unavailable, WrongState
+from coder.errors import CoderError, Conflict, IdempotencyMismatch, InvalidInput, Unavailable, WrongState
 from coder.journal import Commit, Journal
 from coder.model.events import (
     TaskQueued,
@@ -108,21 +108,17 @@ class Dispatcher:
         async with self._journal.commit(wish.session_id) as commit:
             stored = await tasks.insert(commit.connection, task, idempotency_key=idempotency_key)
             if stored.id == task.id:
-                if wish.when == "interrupt" and (
-                    first := await tasks.first_waiting(commit.connection, wish.session_id)
-                ):
-                    stored = await tasks.place(commit.connection, task.id, None if first.id == task.id else first.id)
+                if wish.when == "interrupt":
+                    stored = await _placed_first(commit, stored)
                 commit.append(TaskQueued(task=stored), agent=stored.agent, task_id=stored.id)
         if _wish_of(stored) != _wish_of(task):
             raise IdempotencyMismatch("this key was used for another prompt", task_id=stored.id)
         if wish.when == "interrupt":
-            for turn in self._turns_of(wish.session_id):
-                with suppress(Conflict):
-                    await self.cancel(turn.task.id)
+            await self._cancel_turns(wish.session_id)
         return stored
 
     async def edit(self, id: str, patch: TaskPatch) -> Task:
-        """Say a waiting prompt differently, or give it another place in the queue.
+        """Say a waiting prompt differently, give it another place in the queue, or let it go now.
 
         Raises:
             NotFound: no such task. WrongState: it does not wait any more. InvalidInput: `before` does not wait here.
@@ -133,7 +129,14 @@ class Dispatcher:
                 task = await tasks.edit(commit.connection, id, patch.input)
             if "before" in patch.model_fields_set:
                 task = await tasks.place(commit.connection, id, patch.before)
+            if patch.when == "interrupt":
+                task = await _placed_first(commit, task)
             commit.append(TaskUpdated(task=task), agent=task.agent, task_id=id)
+        if patch.when == "interrupt":
+            await self._cancel_turns(task.session_id)
+        if patch.when == "steer":
+            with anyio.CancelScope(shield=True):
+                task = await self._join(task)
         return task
 
     async def get(self, id: str) -> Task:
@@ -209,6 +212,9 @@ class Dispatcher:
                     await tasks.finish(commit.connection, task.id, task.attempt, TaskState.FAILED, error=INTERRUPTED)
                     ended = TurnEnded(task_id=task.id, state=TaskState.FAILED, error=INTERRUPTED)
                     commit.append(ended, agent=task.agent, task_id=task.id)
+        for task in await self._blocked():
+            async with self._journal.commit(task.session_id) as commit:
+                await _fail_in(commit, task, INTERRUPTED)
 
     async def run(self) -> None:
         """Claim and start turns until stopped."""
@@ -260,20 +266,54 @@ class Dispatcher:
             if refused := _refused_by(row, attachment):
                 raise InvalidInput(f"{row.label} takes no {refused}: {attachment.name}", code="attachment_not_taken")
 
+    async def _cancel_turns(self, session_id: str) -> None:
+        for turn in self._turns_of(session_id):
+            with suppress(Conflict):
+                await self.cancel(turn.task.id)
+
     async def _steer(self, wish: NewTask, key: str | None) -> Task | None:
         """The running task that the prompt has become part of; None where it has to wait for its turn."""
         for turn in self._turns_of(wish.session_id):
-            if turn.task.agent != wish.agent or turn.lease is None:
+            if turn.task.agent != wish.agent:
                 continue
             if key is not None and turn.steered.get(key) == wish.input:
                 return await self.get(turn.task.id)
-            if await turn.lease.backend.steer(turn.lease.handle, PromptInput(wish.input, wish.attachments)):
+            if await turn.steer(PromptInput(wish.input, wish.attachments)):
                 if key is not None:
                     turn.steered[key] = wish.input
                 async with self._journal.commit(wish.session_id) as commit:
                     commit.append(UserText(text=wish.input), agent=wish.agent, task_id=turn.task.id)
                 return await self.get(turn.task.id)
         return None
+
+    async def _join(self, task: Task) -> Task:
+        """Put a prompt that waits into its agent's running turn; where that takes nothing, it waits on.
+
+        It is blocked meanwhile, so that nothing it may have said to the agent is said again, whatever happens here.
+        """
+        turn = next((turn for turn in self._turns_of(task.session_id) if turn.task.agent == task.agent), None)
+        if turn is None:
+            return task
+        async with self._store.transaction() as connection:
+            task = await tasks.block(connection, task.id)
+        try:
+            is_taken = await turn.steer(PromptInput(task.input, task.attachments))
+        except CoderError as error:
+            async with self._journal.commit(task.session_id) as commit:
+                return await _fail_in(commit, task, Fault(code=error.stable_code, message=str(error)))
+        if not is_taken:
+            async with self._store.transaction() as connection:
+                task = await tasks.unblock(connection, task.id)
+            self.wake()
+            return task
+        async with self._journal.commit(task.session_id) as commit:
+            commit.append(UserText(text=task.input), agent=task.agent, task_id=turn.task.id)
+            return await _cancel_in(commit, task, "steered")
+
+    async def _blocked(self) -> Sequence[Task]:
+        """What a dead host was just putting into a turn."""
+        async with self._store.connection() as connection:
+            return (await tasks.list_page(connection, states={TaskState.BLOCKED}, limit=500)).items
 
     async def _unended(self, session_id: str) -> Sequence[Task]:
         async with self._store.connection() as connection:
@@ -298,12 +338,27 @@ class Dispatcher:
             self.wake()
 
 
-async def _cancel_in(commit: Commit, task: Task) -> Task:
+async def _placed_first(commit: Commit, task: Task) -> Task:
+    """The task that waits, before every other one of its session."""
+    first = await tasks.first_waiting(commit.connection, task.session_id)
+    if first is not None and first.id == task.id:
+        return task
+    return await tasks.place(commit.connection, task.id, first.id if first else None)
+
+
+async def _cancel_in(commit: Commit, task: Task, reason: str = "cancelled") -> Task:
     """End a task that waits, and record that it ended."""
-    cancelled = await tasks.cancel_pending(commit.connection, task.id)
-    ended = TurnEnded(task_id=task.id, state=TaskState.CANCELLED, stop_reason="cancelled")
+    cancelled = await tasks.cancel_pending(commit.connection, task.id, reason)
+    ended = TurnEnded(task_id=task.id, state=TaskState.CANCELLED, stop_reason=reason)
     commit.append(ended, agent=task.agent, task_id=task.id)
     return cancelled
+
+
+async def _fail_in(commit: Commit, task: Task, error: Fault) -> Task:
+    """End a task that waits and can never run, and record why."""
+    failed = await tasks.fail_waiting(commit.connection, task.id, error)
+    commit.append(TurnEnded(task_id=task.id, state=TaskState.FAILED, error=error), agent=task.agent, task_id=task.id)
+    return failed
 
 
 def _refused_by(row: ProviderSnapshot, attachment: Attachment) -> str | None:

@@ -294,6 +294,7 @@ class AgentPool:
             handle = await backend.ensure_session(options)
         had_memory = bool(row and row.agent_session_id)
         message = "its memory of the conversation is gone" if had_memory and not handle.is_resumed else None
+        can_steer = backend.capabilities.steer
         async with self._journal.commit(session_id) as commit:
             await agent_sessions.upsert(
                 commit.connection,
@@ -305,9 +306,11 @@ class AgentPool:
                     server_port=handle.server_port,
                     status=AgentSessionStatus.IDLE,
                     last_active_at=now(),
+                    can_steer=can_steer,
                 ),
             )
-            commit.append(AgentStatusChanged(agent=agent, status="idle", message=message), agent=agent)
+            opened = AgentStatusChanged(agent=agent, status="idle", message=message, can_steer=can_steer)
+            commit.append(opened, agent=agent)
         slot.backend, slot.handle = backend, handle
         slot.last_used = self._clock()
         slot.ready.set()

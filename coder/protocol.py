@@ -72,6 +72,9 @@ class TaskPatch(Input):
 
     input: Annotated[str, Field(min_length=1, max_length=INPUT_LIMIT)] | None = None
     before: Id | None = None
+    when: Literal["queue", "steer", "interrupt"] = "queue"
+    """While a turn runs: wait on; become part of it, where the agent takes input during a turn, else wait on; or cancel
+    it and go next. A task that became part of a turn ends as cancelled, for the reason `steered`."""
 
 
 class PermissionAnswer(Input):

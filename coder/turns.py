@@ -55,6 +55,15 @@ class Turn:
     summary: str = ""
     is_announced: bool = False
 
+    async def steer(self, input: PromptInput) -> bool:
+        """Give it more input while its prompt is with the agent; whether the agent has taken it.
+
+        Raises:
+            AgentTimeout, AgentDied: it is not known whether it was taken.
+        """
+        lease = self.lease
+        return lease is not None and await lease.backend.steer(lease.handle, input)
+
     def note(self, event: AgentEvent) -> None:
         """Keep what the turn's end is recorded with."""
         match event:

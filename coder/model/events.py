@@ -133,6 +133,8 @@ class AgentStatusChanged(Value):
     agent: str
     status: AgentStatus
     message: str | None = None
+    can_steer: bool | None = None
+    """Whether the agent takes input while its turn runs; None where that is as it was."""
 
 
 class SessionUpdated(Value):

@@ -92,6 +92,8 @@ class AgentSession(Value):
     mode_id: str | None = None
     thinking_option_id: str | None = None
     """What was chosen last; a prompt that says nothing else keeps it."""
+    can_steer: bool = False
+    """Whether the agent, as it was opened last, takes input while its turn runs."""
 
 
 AgentStatus = Literal["cold", "starting", "waking", "idle", "working", "closing", "crashed", "error"]

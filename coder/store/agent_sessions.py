@@ -19,6 +19,7 @@ async def upsert(c: Connection, agent_session: AgentSession) -> AgentSession:
             agent_session.agent_session_id,
             agent_session.server_port,
             str(agent_session.status),
+            agent_session.can_steer,
             agent_session.last_active_at,
         )
     except ForeignKeyViolationError as error:

@@ -118,9 +118,9 @@ async def requeue(c: Connection, id: str, attempt: int) -> Task:
     return await _moved(c, await c.fetchrow(sql("requeue_task"), id, attempt), id, [TaskState.RUNNING])
 
 
-async def cancel_pending(c: Connection, id: str) -> Task:
+async def cancel_pending(c: Connection, id: str, stop_reason: str = "cancelled") -> Task:
     """End a task that waits; NotFound, WrongState."""
-    return await _moved(c, await c.fetchrow(sql("cancel_pending_task"), id), id, _WAITING)
+    return await _moved(c, await c.fetchrow(sql("cancel_pending_task"), id, stop_reason), id, _WAITING)
 
 
 async def request_cancel(c: Connection, id: str) -> Task:

@@ -54,6 +54,59 @@ async def test_a_prompt_that_steers_while_another_agent_works_waits(tmp_path: Pa
         assert (await room.host.dispatcher.get(running.id)).state is TaskState.COMPLETED
 
 
+@pytest.mark.scenario("dispatch: a waiting prompt goes now")
+async def test_a_waiting_prompt_joins_the_running_turn(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        running = await room.submit("say begun; listen; say done")
+        await room.saw("text")
+        waiting = await room.submit("say more")
+        joined = await room.host.dispatcher.edit(waiting.id, TaskPatch(when="steer"))
+        assert (joined.state, joined.stop_reason) == (TaskState.CANCELLED, "steered")
+        await room.ended(running)
+        assert "more" in await room.text_of(running)
+        said = {
+            record.event.text: record.task_id for record in await room.records() if record.event.type == "user_text"
+        }
+        assert said["say more"] == running.id
+        assert await order_of_turns(room) == [running.id]
+
+
+@pytest.mark.scenario("dispatch: a waiting prompt goes now")
+async def test_a_waiting_prompt_interrupts_and_goes_before_the_others(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        running = await room.submit("say begun; hang")
+        await room.saw("text")
+        first, second = [await room.submit(f"say {name}") for name in "ab"]
+        edit = room.host.dispatcher.edit
+        await edit(second.id, TaskPatch(when="interrupt"))
+        await room.ended(first)
+        assert (await room.ended(running)).state is TaskState.CANCELLED
+        assert await order_of_turns(room) == [running.id, second.id, first.id]
+        for when in ("steer", "interrupt"):
+            with pytest.raises(WrongState):
+                await edit(first.id, TaskPatch(when=when, before=None))
+
+
+@pytest.mark.scenario("dispatch: a waiting prompt that cannot steer waits on")
+@pytest.mark.scenario("dispatch: viewers know whether an agent can be steered")
+async def test_a_waiting_prompt_whose_agent_takes_none_keeps_its_place(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        program = Path(__file__).parents[1] / "contract" / "unsteerable_agent.py"
+        await room.add_provider("deaf", [room.host.providers.get("demo").command[0], str(program)])
+        await room.prompt("say hello")
+        running = await room.submit("say begun; hang", agent="deaf")
+        await room.seen(lambda record: record.event.type == "text" and record.agent == "deaf")
+        waiting = await room.submit("say more", agent="deaf")
+        kept = await room.host.dispatcher.edit(waiting.id, TaskPatch(when="steer"))
+        assert (kept.state, kept.place) == (TaskState.PENDING, waiting.place)
+        await room.host.dispatcher.cancel(running.id)
+        assert (await room.ended(waiting)).state is TaskState.COMPLETED
+        rows = await room.host.sessions.agent_sessions(room.session.id)
+        assert {row.agent: row.can_steer for row in rows} == {"demo": True, "deaf": False}
+        told = [event for event in await room.events() if event.type == "agent_status" and event.can_steer is not None]
+        assert [(event.agent, event.can_steer) for event in told] == [("demo", True), ("deaf", False)]
+
+
 @pytest.mark.scenario("dispatch: waiting prompts are reordered and edited")
 async def test_waiting_prompts_are_reordered_and_edited(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:

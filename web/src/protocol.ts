@@ -26,6 +26,7 @@ export interface AgentSession {
   model: string | null;
   mode_id: string | null;
   thinking_option_id: string | null;
+  can_steer: boolean;
 }
 
 export type AgentSessionStatus = "idle" | "active" | "crashed" | "closed";
@@ -35,6 +36,7 @@ export interface AgentStatusChanged {
   agent: string;
   status: "cold" | "starting" | "waking" | "idle" | "working" | "closing" | "crashed" | "error";
   message: string | null;
+  can_steer: boolean | null;
 }
 
 export interface Attachment {
@@ -580,6 +582,7 @@ export interface Task {
 export interface TaskPatch {
   input?: string | null;
   before?: string | null;
+  when?: "queue" | "steer" | "interrupt";
 }
 
 export interface TaskQueued {

@@ -1,12 +1,13 @@
 -- name: upsert_agent_session
 -- Record an agent session as it was just opened.
-INSERT INTO agent_sessions (session_id, agent, backend, agent_session_id, server_port, status, last_active_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO agent_sessions (session_id, agent, backend, agent_session_id, server_port, status, can_steer, last_active_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (session_id, agent) DO UPDATE SET
     backend = EXCLUDED.backend,
     agent_session_id = EXCLUDED.agent_session_id,
     server_port = EXCLUDED.server_port,
     status = EXCLUDED.status,
+    can_steer = EXCLUDED.can_steer,
     last_active_at = EXCLUDED.last_active_at
 RETURNING *;
 

@@ -79,7 +79,7 @@ RETURNING *;
 
 -- name: cancel_pending_task
 -- pending | blocked -> cancelled.
-UPDATE tasks SET state = 'cancelled', cancel_requested = true, ended_at = now()
+UPDATE tasks SET state = 'cancelled', cancel_requested = true, stop_reason = $2, ended_at = now()
 WHERE id = $1 AND state IN ('pending', 'blocked')
 RETURNING *;
 
