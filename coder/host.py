@@ -9,8 +9,8 @@ from functools import partial
 
 import anyio
 
-from coder.backends.acp.backend import AcpLimits
 from coder.backends.launch import Launch
+from coder.backends.turn import AgentLimits
 from coder.changes import Changes
 from coder.dispatch import Dispatcher
 from coder.journal import Journal, open_journal
@@ -90,7 +90,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         url = settings.database_url or await enter(open_embedded(settings.home / "database"))
         store = await enter(open_store(url, run_id=run_id))
         supervisor = await enter(open_supervisor(settings.home, run_id))
-        launch = Launch(supervisor, environment, _acp_limits(settings), settings.home / "agents")
+        launch = Launch(supervisor, environment, _agent_limits(settings), settings.home / "agents")
         providers = await enter(
             open_providers(
                 settings.resolved_providers_path,
@@ -175,8 +175,8 @@ async def _reconcile(host: Host) -> None:
     await host.sessions.reconcile()
 
 
-def _acp_limits(settings: Settings) -> AcpLimits:
-    return AcpLimits(
+def _agent_limits(settings: Settings) -> AgentLimits:
+    return AgentLimits(
         initialize=settings.initialize_timeout,
         session_start=settings.session_start_timeout,
         first_update=settings.first_update_timeout,

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from coder.backends.acp.backend import AcpLimits, open_acp_backend
+from coder.backends.acp.backend import open_acp_backend
 from coder.backends.acp.probe import probe_acp
 from coder.backends.base import AgentBackend, Emit, SessionOptions
 from coder.backends.fallback import open_with_fallback
@@ -17,6 +17,7 @@ from coder.backends.opencode.backend import open_opencode_backend
 from coder.backends.opencode.home import Home
 from coder.backends.opencode.probe import probe_opencode
 from coder.backends.opencode.server import TESTED_VERSION, ServerUnavailable
+from coder.backends.turn import AgentLimits
 from coder.errors import AgentUnavailable, CoderError
 from coder.model.providers import ProbeResult, Provider
 from coder.processes.child import ChildSpec
@@ -34,7 +35,9 @@ class Launch:
     What an agent keeps for a session lies in `folder`, under the session's id.
     """
 
-    def __init__(self, supervisor: Supervisor, environment: Mapping[str, str], limits: AcpLimits, folder: Path) -> None:
+    def __init__(
+        self, supervisor: Supervisor, environment: Mapping[str, str], limits: AgentLimits, folder: Path
+    ) -> None:
         self._supervisor = supervisor
         self._environment = environment
         self._limits = limits

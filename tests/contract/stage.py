@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from coder.backends.acp.backend import AcpLimits, open_acp_backend
+from coder.backends.acp.backend import open_acp_backend
 from coder.backends.base import (
     AgentBackend,
     AgentSessionHandle,
@@ -21,6 +21,7 @@ from coder.backends.base import (
     TurnResult,
 )
 from coder.backends.opencode.backend import open_opencode_backend
+from coder.backends.turn import AgentLimits
 from coder.model.events import AgentEvent, Reasoning, Text, ToolCallStarted, ToolCallUpdated
 from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionStatus
 from coder.model.providers import Provider
@@ -30,7 +31,7 @@ from coder.processes.supervisor import Supervisor, open_supervisor
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
-LIMITS = AcpLimits(initialize=20, session_start=20, first_update=20, inactivity=20, cancel=5, request=10)
+LIMITS = AgentLimits(initialize=20, session_start=20, first_update=20, inactivity=20, cancel=5, request=10)
 PYTHON = (sys.executable, "-m")
 
 
@@ -146,14 +147,14 @@ class Stage:
         self._news = anyio.Event()
 
 
-OpenBackend = Callable[[Stage, Mapping[str, str], AcpLimits], AbstractAsyncContextManager[AgentBackend]]
+OpenBackend = Callable[[Stage, Mapping[str, str], AgentLimits], AbstractAsyncContextManager[AgentBackend]]
 """(stage, variables for the agent, deadlines) -> a backend whose agent understands the verbs of the scripted agent."""
 
 
 def open_demo(
     stage: Stage,
     env: Mapping[str, str] | None = None,
-    limits: AcpLimits = LIMITS,
+    limits: AgentLimits = LIMITS,
     *,
     offers: bool = False,
     command: tuple[str, ...] = (*PYTHON, "coder.testing.agent"),
@@ -170,7 +171,7 @@ def open_demo(
     )
 
 
-def open_demo_server(stage: Stage, env: Mapping[str, str] | None = None, limits: AcpLimits = LIMITS):
+def open_demo_server(stage: Stage, env: Mapping[str, str] | None = None, limits: AgentLimits = LIMITS):
     """The opencode backend over the scripted agent, which is dressed up as a server."""
     command = (*PYTHON, "coder.testing.opencode_server")
     return open_opencode_backend(
@@ -184,7 +185,7 @@ def open_demo_server(stage: Stage, env: Mapping[str, str] | None = None, limits:
     )
 
 
-def open_demo_v2(stage: Stage, env: Mapping[str, str] | None = None, limits: AcpLimits = LIMITS):
+def open_demo_v2(stage: Stage, env: Mapping[str, str] | None = None, limits: AgentLimits = LIMITS):
     """The ACP backend over the scripted agent, in version 2 of the protocol."""
     return open_demo(stage, {**(env or {}), "DEMO_PROTOCOL": "2"}, limits)
 

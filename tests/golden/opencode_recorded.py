@@ -8,10 +8,10 @@ from pathlib import Path
 
 import orjson
 
-from coder.backends.acp.wire import Fields, fields, text
 from coder.backends.opencode.offer import Offer
 from coder.backends.opencode.progress import Progress
 from coder.backends.opencode.translate import Translator, error_words
+from coder.backends.wire import Fields, fields, text
 from coder.model.events import AgentEvent, TurnEnded, TurnStarted, agent_event
 from coder.model.permissions import PermissionOutcome, PermissionStatus
 from coder.model.providers import Mode, Model

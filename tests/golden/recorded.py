@@ -12,7 +12,7 @@ import orjson
 
 from coder.backends.acp.translate import Translator
 from coder.backends.acp.translate_v2 import TranslatorV2
-from coder.backends.acp.wire import Fields, fields, objects, text
+from coder.backends.wire import Fields, fields, objects, text
 from coder.model.events import AgentEvent, PermissionRequested, PermissionResolved, TurnEnded, TurnStarted, agent_event
 from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionRequest, PermissionStatus
 from coder.model.tasks import Fault, TaskState

@@ -2,8 +2,8 @@
 
 import pytest
 
-from coder.backends.acp.wire import Fields, fields, text
 from coder.backends.opencode.translate import Translator
+from coder.backends.wire import Fields, fields, text
 from coder.model.events import Reasoning, Text, ToolCallStarted, ToolCallUpdated, TurnEnded, Unknown, UserText
 from tests.golden.opencode_recorded import NAMES, OFFER, events_of, expected_events, recorded
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from coder.backends.acp.handshake import read_introduction
 from coder.backends.acp.translate import Translator
-from coder.backends.acp.wire import NotJson, decode, encode
+from coder.backends.wire import NotJson, decode, encode
 from coder.errors import AgentProtocolError
 from coder.model.events import agent_event
 

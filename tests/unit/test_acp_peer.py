@@ -10,7 +10,7 @@ import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from coder.backends.acp.peer import OnNotification, OnRequest, Peer, Pending, Reply, RequestRefused, Wire
-from coder.backends.acp.wire import Fields
+from coder.backends.wire import Fields
 from coder.errors import AgentDied, AgentProtocolError, AgentTimeout
 from coder.model.values import Json
 

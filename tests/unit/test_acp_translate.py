@@ -6,7 +6,7 @@ import pytest
 
 from coder.backends.acp.terminals import Terminal
 from coder.backends.acp.translate import Translator
-from coder.backends.acp.wire import Fields
+from coder.backends.wire import Fields
 from coder.model.events import (
     Error,
     ModeChanged,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from coder.backends.acp.translate_v2 import TranslatorV2
-from coder.backends.acp.wire import Fields
+from coder.backends.wire import Fields
 from coder.model.events import (
     Plan,
     Reasoning,

@@ -22,8 +22,6 @@ from coder.backends.acp.selection import selections
 from coder.backends.acp.terminals import Terminals
 from coder.backends.acp.translate import Translator
 from coder.backends.acp.translate_v2 import TranslatorV2
-from coder.backends.acp.turn import AcpLimits, Turn, fault_of, needs_login
-from coder.backends.acp.wire import Fields, fields, text
 from coder.backends.base import (
     AgentSessionHandle,
     Capabilities,
@@ -33,6 +31,8 @@ from coder.backends.base import (
     SessionOptions,
     TurnResult,
 )
+from coder.backends.turn import AgentLimits, Turn, fault_of, needs_login
+from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AuthRequired, CoderError, InvalidInput
 from coder.model.providers import Provider
 from coder.model.sessions import BackendKind
@@ -59,7 +59,7 @@ class AcpBackend:
         *,
         supervisor: Supervisor,
         emit: Emit,
-        limits: AcpLimits,
+        limits: AgentLimits,
         group: TaskGroup,
     ) -> None:
         self._provider = provider
@@ -319,7 +319,7 @@ async def open_acp_backend(
     *,
     supervisor: Supervisor,
     emit: Emit,
-    limits: AcpLimits,
+    limits: AgentLimits,
 ) -> AsyncGenerator[AcpBackend]:
     """A backend whose agent is started by `ensure_session`; leaving ends the agent and everything it started.
 

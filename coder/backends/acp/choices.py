@@ -7,7 +7,7 @@ Where both come the config options count.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from coder.backends.acp.wire import Fields, fields, objects, text
+from coder.backends.wire import Fields, fields, objects, text
 from coder.model.providers import Mode, Model, ThinkingOption
 from coder.model.values import Json
 

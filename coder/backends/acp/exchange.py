@@ -8,9 +8,9 @@ from coder.backends.acp.client import ELICITATION, PERMISSION
 from coder.backends.acp.connection import Connection
 from coder.backends.acp.feed import Feed
 from coder.backends.acp.peer import Pending
-from coder.backends.acp.turn import AcpLimits, Turn
-from coder.backends.acp.wire import Fields, fields, text
 from coder.backends.base import TurnResult
+from coder.backends.turn import AgentLimits, Turn
+from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AgentTimeout
 from coder.model.values import Json
 
@@ -24,7 +24,7 @@ _TAKEN = frozenset({"injected", "startedNewTurn"})
 class Exchange:
     """Version 1 of the protocol: the answer to the prompt is the end of the turn."""
 
-    def __init__(self, connection: Connection, feed: Feed, turn: Turn, limits: AcpLimits, agent: str) -> None:
+    def __init__(self, connection: Connection, feed: Feed, turn: Turn, limits: AgentLimits, agent: str) -> None:
         self._connection = connection
         self._feed = feed
         self._turn = turn

@@ -3,7 +3,7 @@
 from coder.backends.acp.exchange import Exchange
 from coder.backends.acp.peer import Pending, refusal_of
 from coder.backends.acp.translate_v2 import TranslatorV2
-from coder.backends.acp.wire import Fields, fields
+from coder.backends.wire import Fields, fields
 
 
 class ExchangeV2(Exchange):

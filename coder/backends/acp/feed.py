@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from coder.backends.acp.client import CANCELLED
 from coder.backends.acp.peer import Reply
 from coder.backends.acp.translate import Events, Translator
-from coder.backends.acp.turn import Turn
-from coder.backends.acp.wire import Fields
 from coder.backends.base import Emit
+from coder.backends.turn import Turn
+from coder.backends.wire import Fields
 from coder.errors import CoderError
 from coder.model.events import Commands, ModeChanged, ModelChanged, UsageReported
 from coder.model.permissions import PermissionOption, PermissionStatus

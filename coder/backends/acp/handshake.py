@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from coder import __version__
-from coder.backends.acp.wire import Fields, fields, objects, text, whole
+from coder.backends.wire import Fields, fields, objects, text, whole
 from coder.errors import AgentProtocolError
 from coder.model.providers import AuthMethod, Provider
 from coder.model.values import Json

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
-from coder.backends.acp.wire import Fields, NotJson, decode, encode, fields, text
-from coder.errors import AgentError, AgentProtocolError, AgentTimeout, CoderError
+from coder.backends.wire import Fields, NotJson, decode, encode, fields, text
+from coder.errors import AgentError, AgentProtocolError, AgentTimeout, AuthRequired, CoderError
 from coder.model.values import Json
 
 logger = logging.getLogger(__name__)
@@ -327,7 +327,9 @@ def refusal_of(method: str, error: Json) -> AgentProtocolError:
     more = text(fields(detail.get("data")).get("details")) or text(detail.get("data"))
     if more and more not in words:
         words = f"{words}: {more}"
-    return AgentProtocolError(words, method=method, rpc_code=detail.get("code"), data=detail.get("data"))
+    rpc_code = detail.get("code")
+    code = AuthRequired.code if rpc_code == AUTH_REQUIRED else None
+    return AgentProtocolError(words, code=code, method=method, rpc_code=rpc_code, data=detail.get("data"))
 
 
 def _key(id: Json) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 import anyio
 
 from coder.backends.acp.backend import AcpBackend, open_acp_backend
-from coder.backends.acp.turn import AcpLimits
 from coder.backends.base import SessionOptions
+from coder.backends.turn import AgentLimits
 from coder.errors import AuthRequired, CoderError
 from coder.model.events import AgentEvent, Commands
 from coder.model.providers import ProbeResult, Provider
@@ -25,7 +25,7 @@ async def probe_acp(
     env: Mapping[str, str],
     *,
     supervisor: Supervisor,
-    limits: AcpLimits,
+    limits: AgentLimits,
     cwd: Path,
 ) -> ProbeResult:
     """What the agent offers in a session in `cwd`, an empty folder of the caller. Faults come back as words."""

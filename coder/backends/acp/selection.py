@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from coder.backends.acp.choices import Choice, Choices
 from coder.backends.acp.handshake import Protocol
-from coder.backends.acp.wire import Fields
+from coder.backends.wire import Fields
 from coder.errors import InvalidInput
 from coder.model.values import Json
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from coder.backends.acp.wire import clean_text
+from coder.backends.wire import clean_text
 from coder.errors import AgentUnavailable
 from coder.model.tool_calls import TerminalOutput
 from coder.processes.child import Child, ChildSpec, StopTimes

@@ -4,7 +4,7 @@ import codecs
 from dataclasses import dataclass, field
 
 from coder.backends.acp.diffs import diffs_of
-from coder.backends.acp.wire import Fields, clean_text, fields, objects, text, whole
+from coder.backends.wire import Fields, clean_text, fields, objects, text, whole
 from coder.model.tool_calls import (
     ContentBlock,
     TerminalOutput,

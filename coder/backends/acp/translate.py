@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from coder.backends.acp.choices import Choices, read_choices
 from coder.backends.acp.tool_calls import Terminals, merge
-from coder.backends.acp.wire import Fields, fields, objects, prune, text, whole
+from coder.backends.wire import Fields, fields, objects, prune, text, whole
 from coder.model.events import (
     AgentEvent,
     Commands,

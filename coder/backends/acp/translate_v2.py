@@ -10,7 +10,7 @@ import binascii
 from coder.backends.acp.messages import Messages
 from coder.backends.acp.tool_calls import cleared, extended, merge
 from coder.backends.acp.translate import Events, Translator, plan_entries
-from coder.backends.acp.wire import Fields, fields, objects, text, whole
+from coder.backends.wire import Fields, fields, objects, text, whole
 from coder.model.events import Plan, PlanEntry, Unknown
 from coder.model.permissions import PermissionOption
 from coder.model.tool_calls import ContentBlock, ToolCall

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import anyio
 from anyio.abc import TaskGroup
 
-from coder.backends.acp.turn import Turn
-from coder.backends.acp.wire import Fields, objects, text
 from coder.backends.opencode.http import Http
 from coder.backends.opencode.translate import DISMISS, Translator
+from coder.backends.turn import Turn
+from coder.backends.wire import Fields, objects, text
 from coder.errors import AgentError, AgentProtocolError, CoderError
 from coder.model.permissions import PermissionOption, PermissionStatus
 from coder.model.tool_calls import ToolCall

@@ -12,8 +12,6 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from coder.backends.acp.turn import AcpLimits, Turn, fault_of
-from coder.backends.acp.wire import Fields, fields, text
 from coder.backends.base import (
     AgentSessionHandle,
     Capabilities,
@@ -32,6 +30,8 @@ from coder.backends.opencode.plugins import find_plugins
 from coder.backends.opencode.prompt import prompt_parts
 from coder.backends.opencode.server import Server
 from coder.backends.opencode.translate import Translator
+from coder.backends.turn import AgentLimits, Turn, fault_of
+from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AgentUnavailable, CoderError, InvalidInput
 from coder.model.events import AgentStatusChanged
 from coder.model.providers import Provider
@@ -56,7 +56,7 @@ class OpencodeBackend:
         folder: Path,
         supervisor: Supervisor,
         emit: Emit,
-        limits: AcpLimits,
+        limits: AgentLimits,
         group: TaskGroup,
     ) -> None:
         self._provider = provider
@@ -267,7 +267,7 @@ async def open_opencode_backend(
     folder: Path,
     supervisor: Supervisor,
     emit: Emit,
-    limits: AcpLimits,
+    limits: AgentLimits,
 ) -> AsyncGenerator[OpencodeBackend]:
     """A backend whose server is started by `ensure_session`; leaving ends the server and everything it started.
 

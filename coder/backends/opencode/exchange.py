@@ -7,8 +7,6 @@ from collections.abc import Mapping
 import anyio
 from anyio.abc import TaskGroup
 
-from coder.backends.acp.turn import AcpLimits, Turn
-from coder.backends.acp.wire import Fields, text
 from coder.backends.base import PromptInput, TurnResult
 from coder.backends.opencode.asking import Asking
 from coder.backends.opencode.feed import Feed
@@ -17,6 +15,8 @@ from coder.backends.opencode.progress import Progress, new_message_id
 from coder.backends.opencode.prompt import file_parts
 from coder.backends.opencode.server import Server
 from coder.backends.opencode.translate import error_words
+from coder.backends.turn import AgentLimits, Turn
+from coder.backends.wire import Fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError
 from coder.model.values import Json
 
@@ -38,7 +38,7 @@ _ERROR_CODES = {
 class Exchange:
     """One turn of the conversation `session`."""
 
-    def __init__(self, server: Server, feed: Feed, session: str, turn: Turn, limits: AcpLimits, agent: str) -> None:
+    def __init__(self, server: Server, feed: Feed, session: str, turn: Turn, limits: AgentLimits, agent: str) -> None:
         self._server = server
         self._feed = feed
         self._session = session

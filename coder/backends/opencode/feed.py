@@ -4,14 +4,14 @@ import logging
 
 import anyio
 
-from coder.backends.acp.turn import Turn
-from coder.backends.acp.wire import Fields, fields, objects, text
 from coder.backends.base import Emit
 from coder.backends.opencode.asking import Asking
 from coder.backends.opencode.progress import Progress
 from coder.backends.opencode.server import Server
 from coder.backends.opencode.stream import follow
 from coder.backends.opencode.translate import Events, Translator
+from coder.backends.turn import Turn
+from coder.backends.wire import Fields, fields, objects, text
 from coder.errors import AgentError
 
 logger = logging.getLogger(__name__)

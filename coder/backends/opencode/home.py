@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from coder.backends.acp.wire import Fields, fields
+from coder.backends.wire import Fields, fields
 from coder.model.values import Json
 
 PLUGIN_PACKAGE = "@opencode-ai/plugin"

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from coder.backends.acp.wire import Fields, NotJson, decode, encode, fields, text
+from coder.backends.wire import Fields, NotJson, decode, encode, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AgentTimeout
 from coder.model.values import Json
 

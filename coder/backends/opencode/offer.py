@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from coder.backends.acp.wire import Fields, fields, objects, text, whole
+from coder.backends.wire import Fields, fields, objects, text, whole
 from coder.model.providers import Command, Mode, Model, ThinkingOption
 from coder.model.values import Json
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import anyio
 
-from coder.backends.acp.turn import AcpLimits
 from coder.backends.opencode.backend import fetch_offer
 from coder.backends.opencode.home import Home
 from coder.backends.opencode.offer import Offer
 from coder.backends.opencode.server import Server
+from coder.backends.turn import AgentLimits
 from coder.errors import AgentError
 from coder.model.providers import ProbeResult, Provider
 from coder.processes.supervisor import Supervisor
@@ -21,7 +21,7 @@ async def probe_opencode(
     env: Mapping[str, str],
     *,
     supervisor: Supervisor,
-    limits: AcpLimits,
+    limits: AgentLimits,
     cwd: Path,
 ) -> ProbeResult:
     """What the server offers in `cwd`, an empty folder of the caller.

@@ -8,7 +8,7 @@ import itertools
 import os
 from collections.abc import Callable
 
-from coder.backends.acp.wire import Fields, fields, text
+from coder.backends.wire import Fields, fields, text
 
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _numbers = itertools.count()

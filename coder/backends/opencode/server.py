@@ -14,10 +14,10 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from coder.backends.acp.turn import AcpLimits
-from coder.backends.acp.wire import fields, text
 from coder.backends.opencode.home import PASSWORD, Home
 from coder.backends.opencode.http import HEARTBEAT_SECONDS, Http
+from coder.backends.turn import AgentLimits
+from coder.backends.wire import fields, text
 from coder.errors import AgentDied, AgentError, AgentTimeout, AgentUnavailable, CoderError
 from coder.processes.child import Child, ChildSpec
 from coder.processes.supervisor import Supervisor
@@ -42,7 +42,7 @@ class Server:
     """`gone` is set when the server and all it started have ended; `end` says why, from when `ending` is set."""
 
     def __init__(
-        self, label: str, command: tuple[str, ...], home: Home, supervisor: Supervisor, limits: AcpLimits
+        self, label: str, command: tuple[str, ...], home: Home, supervisor: Supervisor, limits: AgentLimits
     ) -> None:
         self._label = label
         self._command = command

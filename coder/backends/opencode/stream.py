@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import anyio
 import httpx2
 
-from coder.backends.acp.wire import Fields, NotJson, decode, fields, text
 from coder.backends.opencode.http import Http, is_refused_sign_in
+from coder.backends.wire import Fields, NotJson, decode, fields, text
 from coder.errors import AgentError, AgentProtocolError, LineTooLong
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 import re
 
-from coder.backends.acp.wire import Fields, fields, objects, text, whole
+from coder.backends.wire import Fields, fields, objects, text, whole
 from coder.model.tool_calls import (
     ContentBlock,
     TerminalOutput,

@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from coder.backends.acp.wire import Fields, fields, objects, prune, text, whole
 from coder.backends.opencode.offer import Chosen, Offer
 from coder.backends.opencode.tool_calls import asked_call, tool_call
+from coder.backends.wire import Fields, fields, objects, prune, text, whole
 from coder.model.events import (
     AgentEvent,
     AgentStatusChanged,

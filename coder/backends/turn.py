@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import anyio
 
-from coder.backends.acp.peer import AUTH_REQUIRED
 from coder.backends.base import PromptContext, TurnResult
-from coder.errors import AgentError, AgentTimeout, CoderError
+from coder.errors import AgentTimeout, AuthRequired, CoderError
 from coder.model.tasks import Fault, Usage
 
 
 @dataclass(frozen=True)
-class AcpLimits:
+class AgentLimits:
     """Deadlines in seconds. Time while a permission is open or events wait to be taken does not count as silence."""
 
     initialize: float = 60
@@ -31,7 +30,7 @@ class AcpLimits:
 class Turn:
     """The state of the one running turn. `over` is set when the prompt is answered or the agent is gone."""
 
-    def __init__(self, context: PromptContext, limits: AcpLimits, clock: Callable[[], float]) -> None:
+    def __init__(self, context: PromptContext, limits: AgentLimits, clock: Callable[[], float]) -> None:
         self.context = context
         self.over = anyio.Event()
         self.is_cancelled = False
@@ -90,10 +89,9 @@ class Turn:
 
 def fault_of(error: CoderError) -> Fault:
     """The error as it is kept with a task."""
-    code = "auth_required" if needs_login(error) else error.stable_code
-    return Fault(code=code, message=str(error))
+    return Fault(code=error.stable_code, message=str(error))
 
 
 def needs_login(error: CoderError) -> bool:
     """Whether the agent has answered that it wants a login first."""
-    return isinstance(error, AgentError) and error.fields.get("rpc_code") == AUTH_REQUIRED
+    return error.stable_code == AuthRequired.code
