@@ -18,23 +18,26 @@ CREATE TABLE IF NOT EXISTS sessions (
     state      text NOT NULL DEFAULT 'opening' CHECK (state IN ('opening', 'open', 'closing')),
     base_ref   text,
     last_seq   bigint NOT NULL DEFAULT 0 CHECK (last_seq >= 0),
+    auto_apply boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 70);
 CREATE INDEX IF NOT EXISTS sessions_by_project ON sessions (project_id, id);
 
--- base_tree is what changes are measured against; applying a change moves it forward.
+-- base_tree is what changes are measured against; applying a change moves it forward. last_tree is the newest snapshot.
 CREATE TABLE IF NOT EXISTS session_worktrees (
     session_id    text PRIMARY KEY REFERENCES sessions ON DELETE CASCADE,
     worktree_path text NOT NULL UNIQUE,
     branch        text NOT NULL,
     base_commit   text NOT NULL,
     base_tree     text NOT NULL,
+    last_tree     text,
     created_at    timestamptz NOT NULL DEFAULT now()
 );
 
 -- idle <-> active (a turn runs); either -> crashed (agent died), -> closed (evicted or asked for); crashed, closed -> idle (opened again); crashed -> closed.
 -- model, mode_id and thinking_option_id are what was chosen last: a prompt that says nothing else keeps them.
+-- told is the newest decision (its ordinal) that the agent has heard of.
 -- can_steer is what the agent said of itself when it was opened: whether a running turn takes more input.
 CREATE TABLE IF NOT EXISTS agent_sessions (
     session_id       text NOT NULL REFERENCES sessions ON DELETE CASCADE,
@@ -109,7 +112,8 @@ CREATE TABLE IF NOT EXISTS events (
 );
 
 -- pending -> applied | rejected | superseded (a later turn changed the file again); applied -> reverted.
--- At most one pending row per file of a session.
+-- At most one pending row per file of a session. A decided part of a file is a row of its own, split from the pending one, whose sides
+-- become those of what is left.
 CREATE TABLE IF NOT EXISTS pending_changes (
     id            text PRIMARY KEY,
     session_id    text NOT NULL REFERENCES sessions ON DELETE CASCADE,
@@ -130,10 +134,50 @@ CREATE TABLE IF NOT EXISTS pending_changes (
     created_at    timestamptz NOT NULL DEFAULT now(),
     decided_at    timestamptz,
     decided_by    text,
-    reason        text
+    reason        text,
+    contributors  text[] NOT NULL DEFAULT '{}',
+    is_secret     boolean NOT NULL DEFAULT false,
+    split_from    text,
+    target        text CHECK (target IN ('checkout', 'branch')),
+    commit        text,
+    queued        jsonb NOT NULL DEFAULT '[]'
 );
 CREATE UNIQUE INDEX IF NOT EXISTS pending_changes_one_pending ON pending_changes (session_id, file_path) WHERE status = 'pending';
 CREATE INDEX IF NOT EXISTS pending_changes_by_session ON pending_changes (session_id, id);
+
+-- queued (decided while a turn ran) -> underway -> done; queued -> withdrawn | refused (it does not fit any more);
+-- underway -> refused | queued: it was cut off, and what it had written was taken back by its plan.
+CREATE TABLE IF NOT EXISTS decisions (
+    id         text PRIMARY KEY,
+    ordinal    bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    session_id text NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    verb       text NOT NULL CHECK (verb IN ('apply', 'reject', 'revert', 'restore', 'update')),
+    target     text NOT NULL DEFAULT 'checkout' CHECK (target IN ('checkout', 'branch')),
+    picks      jsonb NOT NULL,
+    "by"       text NOT NULL,
+    reason     text,
+    state      text NOT NULL CHECK (state IN ('queued', 'underway', 'done', 'refused', 'withdrawn')),
+    plan       jsonb,
+    error      jsonb,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    ended_at   timestamptz,
+    CHECK ((state = 'underway') <= (plan IS NOT NULL)),
+    CHECK ((state IN ('done', 'refused', 'withdrawn')) = (ended_at IS NOT NULL))
+);
+CREATE INDEX IF NOT EXISTS decisions_by_session ON decisions (session_id, id);
+CREATE INDEX IF NOT EXISTS decisions_open ON decisions (session_id, ordinal) WHERE state IN ('queued', 'underway');
+
+CREATE TABLE IF NOT EXISTS checkpoints (
+    id         text PRIMARY KEY,
+    session_id text NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    task_id    text REFERENCES tasks ON DELETE SET NULL,
+    agent      text,
+    kind       text NOT NULL CHECK (kind IN ('opened', 'turn', 'restore', 'update')),
+    tree       text NOT NULL,
+    seq        bigint NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS checkpoints_by_session ON checkpoints (session_id, id);
 
 -- pending -> selected (an option was chosen) | cancelled (turn ended or cancelled) | expired (nobody answered).
 CREATE TABLE IF NOT EXISTS permission_requests (
@@ -181,3 +225,15 @@ BEGIN
 END
 $$;
 CREATE OR REPLACE TRIGGER tasks_new AFTER INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION notify_tasks_new();
+
+-- Columns that came after the first version of their tables.
+ALTER TABLE sessions ADD COLUMN IF NOT EXISTS auto_apply boolean NOT NULL DEFAULT false;
+ALTER TABLE session_worktrees ADD COLUMN IF NOT EXISTS last_tree text;
+ALTER TABLE agent_sessions ADD COLUMN IF NOT EXISTS told bigint NOT NULL DEFAULT 0;
+ALTER TABLE pending_changes
+    ADD COLUMN IF NOT EXISTS contributors text[] NOT NULL DEFAULT '{}',
+    ADD COLUMN IF NOT EXISTS is_secret boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS split_from text,
+    ADD COLUMN IF NOT EXISTS target text CHECK (target IN ('checkout', 'branch')),
+    ADD COLUMN IF NOT EXISTS commit text,
+    ADD COLUMN IF NOT EXISTS queued jsonb NOT NULL DEFAULT '[]';

@@ -3,10 +3,6 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
-from weakref import WeakValueDictionary
-
-import anyio
 
 from coder.errors import Conflict, InvalidInput, WrongState
 from coder.journal import Commit, Journal
@@ -16,32 +12,27 @@ from coder.model.sessions import Worktree
 from coder.model.tasks import TaskState
 from coder.model.values import new_id, now
 from coder.protocol import Page
-from coder.store import changes, projects, session_worktrees, sessions, tasks
+from coder.store import changes, session_worktrees, sessions, tasks
 from coder.store.database import Store
+from coder.workspaces import Workspace, Workspaces
 from coder.worktrees import tree
-from coder.worktrees.tree import Shadow
 
 logger = logging.getLogger(__name__)
 
 
 class Changes:
-    """`shadow_folder` holds one host-owned git directory per session."""
+    """What is decided about changes, one request at a time per session."""
 
-    def __init__(self, store: Store, journal: Journal, shadow_folder: Path) -> None:
+    def __init__(self, store: Store, journal: Journal, workspaces: Workspaces) -> None:
         self._store = store
         self._journal = journal
-        self._shadow_folder = shadow_folder
-        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-
-    def shadow_path(self, session_id: str) -> Path:
-        return self._shadow_folder / f"{session_id}.git"
+        self._workspaces = workspaces
 
     @asynccontextmanager
     async def survey(self, session_id: str) -> AsyncGenerator[list[FileDifference]]:
         """Snapshot the worktree and list its differences to the base; no decision moves the base until it is left."""
-        async with self._lock(session_id):
-            shadow, worktree = await self._shadow(session_id)
-            yield await tree.differences(shadow, worktree.base_tree, await tree.snapshot(shadow))
+        async with self._workspaces.hold(session_id) as held:
+            yield await tree.differences(held.shadow, held.worktree.base_tree, await tree.snapshot(held.shadow))
 
     async def record(
         self, commit: Commit, session_id: str, task_id: str, agent: str, found: Sequence[FileDifference]
@@ -63,8 +54,8 @@ class Changes:
         """The change with its diff and hunks. Raises NotFound."""
         async with self._store.connection() as connection:
             change = await changes.get(connection, id)
-        shadow, _ = await self._shadow(change.session_id)
-        diff = await tree.unified_diff(shadow, change)
+        held = await self._workspaces.look(change.session_id)
+        diff = await tree.unified_diff(held.shadow, change)
         return ChangeDetail(**dict(change), diff=diff, hunks=tree.split_hunks(diff))
 
     async def list(self, session_id: str, status: ChangeStatus | None, cursor: str | None, limit: int) -> Page[Change]:
@@ -80,8 +71,9 @@ class Changes:
             MergeConflict: the checkout's files have moved on in the same places; nothing was written.
             WrongState: one of them is not pending.
         """
-        async with self._decision(ids, ChangeStatus.PENDING) as (chosen, shadow, worktree):
-            async with self._checkout(worktree.session_id) as checkout:
+        async with self._decision(ids, ChangeStatus.PENDING) as (chosen, held):
+            shadow, worktree = held.shadow, held.worktree
+            async with self._workspaces.hold_checkout(held) as checkout:
                 await tree.apply_to_checkout(shadow, checkout, chosen)
             base = await tree.replace_in_tree(shadow, worktree.base_tree, chosen, "new")
             return await self._decide(chosen, ChangeStatus.APPLIED, worktree, base, by, reason)
@@ -93,7 +85,8 @@ class Changes:
             Conflict: a turn is running, or a file was edited since the change was recorded; nothing was written.
             WrongState: one of them is not pending.
         """
-        async with self._decision(ids, ChangeStatus.PENDING) as (chosen, shadow, worktree):
+        async with self._decision(ids, ChangeStatus.PENDING) as (chosen, held):
+            shadow, worktree = held.shadow, held.worktree
             await self._refuse_while_running(worktree.session_id)
             found = await tree.differences(shadow, worktree.base_tree, await tree.snapshot(shadow))
             present = {difference.file_path: difference for difference in found}
@@ -112,8 +105,9 @@ class Changes:
             MergeConflict: the checkout's files have moved on in the same places; nothing was written.
             WrongState: one of them is not applied.
         """
-        async with self._decision(ids, ChangeStatus.APPLIED) as (chosen, shadow, worktree):
-            async with self._checkout(worktree.session_id) as checkout:
+        async with self._decision(ids, ChangeStatus.APPLIED) as (chosen, held):
+            shadow, worktree = held.shadow, held.worktree
+            async with self._workspaces.hold_checkout(held) as checkout:
                 await tree.revert_in_checkout(shadow, checkout, chosen)
             base = await tree.replace_in_tree(shadow, worktree.base_tree, chosen, "base")
             found = await tree.differences(shadow, base, await tree.snapshot(shadow))
@@ -138,11 +132,11 @@ class Changes:
     @asynccontextmanager
     async def _decision(
         self, ids: Sequence[str], state: ChangeStatus
-    ) -> AsyncGenerator[tuple[Sequence[Change], Shadow, Worktree]]:
+    ) -> AsyncGenerator[tuple[Sequence[Change], Workspace]]:
         """The chosen changes, all in `state` and of one session, with the session's lock held."""
         async with self._store.connection() as connection:
             first = await changes.get(connection, ids[0])
-        async with self._lock(first.session_id):
+        async with self._workspaces.hold(first.session_id) as held:
             async with self._store.connection() as connection:
                 chosen = [await changes.get(connection, id) for id in ids]
             if any(change.session_id != first.session_id for change in chosen):
@@ -152,8 +146,7 @@ class Changes:
                     raise WrongState(
                         f"the change of {change.file_path} is {change.status}, not {state}", status=change.status
                     )
-            shadow, worktree = await self._shadow(first.session_id)
-            yield chosen, shadow, worktree
+            yield chosen, held
 
     async def _decide(
         self,
@@ -194,29 +187,6 @@ class Changes:
             running = await tasks.list_page(connection, session_id=session_id, states={TaskState.RUNNING}, limit=1)
             if running.items:
                 raise Conflict("a turn is running in this session; decide when it has ended", code="turn_running")
-
-    def _lock(self, name: str) -> anyio.Lock:
-        lock = self._locks.get(name)
-        if lock is None:
-            lock = self._locks[name] = anyio.Lock()
-        return lock
-
-    @asynccontextmanager
-    async def _checkout(self, session_id: str) -> AsyncGenerator[Path]:
-        """The project's own checkout, for one writer at a time."""
-        async with self._store.connection() as connection:
-            project = await projects.get(connection, (await sessions.get(connection, session_id)).project_id)
-        async with self._lock(project.id):
-            yield Path(project.repo_path)
-
-    async def _shadow(self, session_id: str) -> tuple[Shadow, Worktree]:
-        async with self._store.connection() as connection:
-            worktree = await session_worktrees.get(connection, session_id)
-            project = await projects.get(connection, (await sessions.get(connection, session_id)).project_id)
-        shadow = await tree.open_shadow(
-            self.shadow_path(session_id), Path(project.repo_path), worktree.worktree_path, worktree.base_tree
-        )
-        return shadow, worktree
 
 
 def _is_same(change: Change, difference: FileDifference | None) -> bool:

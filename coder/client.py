@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 
 from coder import errors
 from coder.errors import CoderError, Unavailable
-from coder.model.changes import Change, ChangeDetail, ChangeStatus
+from coder.model.changes import Change, ChangeDetail, ChangeStatus, Target
 from coder.model.events import Record
 from coder.model.permissions import PermissionRequest, PermissionStatus
 from coder.model.providers import Diagnostic, ProviderConfig, ProviderSnapshot
@@ -26,10 +26,13 @@ from coder.model.values import Json
 from coder.protocol import (
     DRAINING,
     SUBPROTOCOL,
-    ChangeDecision,
+    ApplyChange,
+    ApplyChanges,
+    ChosenChange,
     ErrorFrame,
     EventsFrame,
     Health,
+    Hunks,
     Lagged,
     NewProject,
     NewSession,
@@ -41,6 +44,9 @@ from coder.protocol import (
     Prompt,
     ProviderPatch,
     ProviderRefresh,
+    RejectChange,
+    RejectChanges,
+    RevertChange,
     SnapshotFrame,
     Subscribe,
     TaskPatch,
@@ -211,22 +217,40 @@ class Client:
     async def change(self, id: str) -> ChangeDetail:
         return await self._get(ChangeDetail, _path("changes", id))
 
-    async def apply_change(self, id: str, reason: str | None = None) -> Change:
-        return await self._post(Change, _path("changes", id, "apply"), ChangeDecision(reason=reason))
+    async def apply_change(
+        self, id: str, *, hunks: Hunks | None = None, target: Target = "checkout", reason: str | None = None
+    ) -> Change:
+        """Without `hunks` the whole change. The answer is what was applied; what is left stays pending."""
+        body = ApplyChange(hunks=hunks, target=target, reason=reason)
+        return await self._post(Change, _path("changes", id, "apply"), body)
 
-    async def reject_change(self, id: str, reason: str | None = None) -> Change:
-        return await self._post(Change, _path("changes", id, "reject"), ChangeDecision(reason=reason))
+    async def reject_change(self, id: str, *, hunks: Hunks | None = None, reason: str | None = None) -> Change:
+        """While a turn runs the answer is still pending, with what is `queued`."""
+        return await self._post(Change, _path("changes", id, "reject"), RejectChange(hunks=hunks, reason=reason))
 
-    async def revert_change(self, id: str, reason: str | None = None) -> Change:
-        return await self._post(Change, _path("changes", id, "revert"), ChangeDecision(reason=reason))
+    async def revert_change(self, id: str, *, reason: str | None = None) -> Change:
+        return await self._post(Change, _path("changes", id, "revert"), RevertChange(reason=reason))
 
-    async def apply_changes(self, session_id: str, reason: str | None = None) -> Sequence[Change]:
+    async def apply_changes(
+        self,
+        session_id: str,
+        *,
+        changes: Sequence[ChosenChange] | None = None,
+        target: Target = "checkout",
+        reason: str | None = None,
+    ) -> Sequence[Change]:
+        """Without `changes` whatever is pending; all of it or nothing."""
         path = _path("sessions", session_id, "changes", "apply")
-        return (await self._post(Page[Change], path, ChangeDecision(reason=reason))).items
+        body = ApplyChanges(changes=None if changes is None else tuple(changes), target=target, reason=reason)
+        return (await self._post(Page[Change], path, body)).items
 
-    async def reject_changes(self, session_id: str, reason: str | None = None) -> Sequence[Change]:
+    async def reject_changes(
+        self, session_id: str, *, changes: Sequence[ChosenChange] | None = None, reason: str | None = None
+    ) -> Sequence[Change]:
+        """Without `changes` whatever is pending; all of it or nothing."""
         path = _path("sessions", session_id, "changes", "reject")
-        return (await self._post(Page[Change], path, ChangeDecision(reason=reason))).items
+        body = RejectChanges(changes=None if changes is None else tuple(changes), reason=reason)
+        return (await self._post(Page[Change], path, body)).items
 
     async def providers(self, *, force: bool = False) -> Sequence[ProviderSnapshot]:
         path = "/api/providers/snapshot"

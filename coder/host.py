@@ -27,6 +27,7 @@ from coder.store.database import Store, open_store
 from coder.store.embedded import open_embedded
 from coder.store.notify import open_listener
 from coder.turns import Turns
+from coder.workspaces import Workspaces
 
 KEPT_KEYS = timedelta(days=7)
 """How long the answer to a command with an idempotency key can be asked for again, counted at each start."""
@@ -104,7 +105,8 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         )
         journal = await enter(open_journal(store))
         permissions = Permissions(store, journal, timeout=settings.permission_timeout)
-        changes = Changes(store, journal, settings.home / "shadows")
+        workspaces = Workspaces(store, settings.home / "shadows")
+        changes = Changes(store, journal, workspaces)
         pool = await enter(
             open_pool(
                 store,
@@ -125,7 +127,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             store,
             journal,
             settings.home / "worktrees",
-            changes.shadow_path,
+            workspaces.shadow_path,
             agents_folder=settings.home / "agents",
             end_work=lambda session_id: dispatcher.end_session(session_id),
         )

@@ -4,7 +4,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter
 
-from coder.model.changes import Change
+from coder.model.changes import Change, Target
 from coder.model.events import Record
 from coder.model.permissions import PermissionRequest
 from coder.model.sessions import AgentSession, Session
@@ -44,7 +44,8 @@ class NewSession(Input):
 
 
 class SessionPatch(Input):
-    name: Name
+    name: Name | None = None
+    auto_apply: bool | None = None
 
 
 class Prompt(Input):
@@ -81,11 +82,57 @@ class PermissionAnswer(Input):
     option_id: Id
 
 
-class ChangeDecision(Input):
-    """`reason` is for the record. Deciding single hunks is not offered yet: a non-empty list is refused."""
+class HunkLines(Input):
+    """Some lines of a hunk: numbers into its `lines`, from 0. Only added and deleted lines count."""
 
-    reason: Annotated[str, Field(max_length=4000)] | None = None
-    hunks: tuple[Id, ...] | None = None
+    id: Id
+    lines: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=100_000)]
+
+
+Hunks = Annotated[tuple[Id | HunkLines, ...], Field(min_length=1, max_length=10_000)]
+Reason = Annotated[str, Field(max_length=4000)]
+
+
+class ApplyChange(Input):
+    """Without `hunks` the whole change; `target` is the project's checkout or a commit on the session's branch."""
+
+    hunks: Hunks | None = None
+    target: Target = "checkout"
+    reason: Reason | None = None
+
+
+class RejectChange(Input):
+    """Without `hunks` the whole change. `reason` is told to the agent."""
+
+    hunks: Hunks | None = None
+    reason: Reason | None = None
+
+
+class RevertChange(Input):
+    reason: Reason | None = None
+
+
+class ChosenChange(Input):
+    id: Id
+    hunks: Hunks | None = None
+
+
+Chosen = Annotated[tuple[ChosenChange, ...], Field(min_length=1, max_length=50_000)]
+
+
+class ApplyChanges(Input):
+    """Without `changes` whatever is pending; all of it or nothing."""
+
+    changes: Chosen | None = None
+    target: Target = "checkout"
+    reason: Reason | None = None
+
+
+class RejectChanges(Input):
+    """Without `changes` whatever is pending; all of it or nothing."""
+
+    changes: Chosen | None = None
+    reason: Reason | None = None
 
 
 class ProviderPatch(Input):

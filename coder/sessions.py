@@ -13,7 +13,7 @@ from coder.journal import Journal
 from coder.model.events import SessionUpdated
 from coder.model.sessions import AgentSession, Project, Session, SessionState, Worktree
 from coder.model.values import new_id, now, short_id
-from coder.protocol import Page
+from coder.protocol import Page, SessionPatch
 from coder.store import agent_sessions, projects, session_worktrees, sessions
 from coder.store.database import Store
 from coder.worktrees import tree
@@ -89,10 +89,10 @@ class Sessions:
             await sessions.get(connection, id)
             return await agent_sessions.list_by_session(connection, id)
 
-    async def rename(self, id: str, name: str) -> Session:
-        """Raises NotFound."""
+    async def patch(self, id: str, patch: SessionPatch) -> Session:
+        """Another name, or whether its changes are applied by themselves. Raises NotFound."""
         async with self._journal.commit(id) as commit:
-            session = await sessions.rename(commit.connection, id, name)
+            session = await sessions.patch(commit.connection, id, name=patch.name, auto_apply=patch.auto_apply)
             commit.append(SessionUpdated(session=session))
         return session
 

@@ -1,13 +1,18 @@
 """Routes of pending changes: look, apply, reject, revert."""
 
-from collections.abc import Awaitable, Callable
-
-from coder.api.operations import Call, Nothing, Operation, command, read
+from coder.api.operations import Call, Nothing, command, read
 from coder.api.queries import PageQuery
 from coder.errors import InvalidInput
 from coder.host import Host
 from coder.model.changes import Change, ChangeDetail, ChangeStatus
-from coder.protocol import ChangeDecision, Page
+from coder.protocol import (
+    ApplyChange,
+    ApplyChanges,
+    Page,
+    RejectChange,
+    RejectChanges,
+    RevertChange,
+)
 
 
 class ChangesQuery(PageQuery):
@@ -22,52 +27,41 @@ async def get_change(host: Host, call: Call[Nothing, Nothing]) -> ChangeDetail:
     return await host.changes.get(call.path["id"])
 
 
-async def apply_change(host: Host, call: Call[ChangeDecision, Nothing]) -> Change:
-    _refuse_hunks(call.body)
+async def apply_change(host: Host, call: Call[ApplyChange, Nothing]) -> Change:
+    _refuse_parts(call.body.hunks, call.body.target != "checkout")
     return (await host.changes.apply([call.path["id"]], call.by, call.body.reason))[0]
 
 
-async def reject_change(host: Host, call: Call[ChangeDecision, Nothing]) -> Change:
-    _refuse_hunks(call.body)
+async def reject_change(host: Host, call: Call[RejectChange, Nothing]) -> Change:
+    _refuse_parts(call.body.hunks)
     return (await host.changes.reject([call.path["id"]], call.by, call.body.reason))[0]
 
 
-async def revert_change(host: Host, call: Call[ChangeDecision, Nothing]) -> Change:
-    _refuse_hunks(call.body)
+async def revert_change(host: Host, call: Call[RevertChange, Nothing]) -> Change:
     return (await host.changes.revert([call.path["id"]], call.by, call.body.reason))[0]
 
 
-async def apply_changes(host: Host, call: Call[ChangeDecision, Nothing]) -> Page[Change]:
-    _refuse_hunks(call.body)
+async def apply_changes(host: Host, call: Call[ApplyChanges, Nothing]) -> Page[Change]:
+    _refuse_parts(call.body.changes, call.body.target != "checkout")
     return Page(items=await host.changes.apply_all(call.path["id"], call.by, call.body.reason))
 
 
-async def reject_changes(host: Host, call: Call[ChangeDecision, Nothing]) -> Page[Change]:
-    _refuse_hunks(call.body)
+async def reject_changes(host: Host, call: Call[RejectChanges, Nothing]) -> Page[Change]:
+    _refuse_parts(call.body.changes)
     return Page(items=await host.changes.reject_all(call.path["id"], call.by, call.body.reason))
 
 
-def _refuse_hunks(decision: ChangeDecision) -> None:
-    if decision.hunks:
+def _refuse_parts(*parts: object) -> None:
+    if any(parts):
         raise InvalidInput("single hunks cannot be decided yet; decide the whole change", code="hunks_not_supported")
 
 
-def _decide_one(
-    word: str, run: Callable[[Host, Call[ChangeDecision, Nothing]], Awaitable[Change]], does: str
-) -> Operation:
-    path = f"/api/changes/{{id}}/{word}"
-    return command(
-        "POST", path, run, does, tag="changes", body=ChangeDecision, query=Nothing, answer=Change, status=200
-    )
+def _one(word: str) -> str:
+    return f"/api/changes/{{id}}/{word}"
 
 
-def _decide_all(
-    word: str, run: Callable[[Host, Call[ChangeDecision, Nothing]], Awaitable[Page[Change]]], does: str
-) -> Operation:
-    path = f"/api/sessions/{{id}}/changes/{word}"
-    return command(
-        "POST", path, run, does, tag="changes", body=ChangeDecision, query=Nothing, answer=Page[Change], status=200
-    )
+def _all(word: str) -> str:
+    return f"/api/sessions/{{id}}/changes/{word}"
 
 
 routes = [
@@ -79,12 +73,62 @@ routes = [
         query=ChangesQuery,
         answer=Page[Change],
     ),
-    _decide_all("apply", apply_changes, "Apply whatever is pending in a session"),
-    _decide_all("reject", reject_changes, "Reject whatever is pending in a session"),
+    command(
+        "POST",
+        _all("apply"),
+        apply_changes,
+        "Apply what is pending in a session, or the chosen part of it; all or nothing",
+        tag="changes",
+        body=ApplyChanges,
+        query=Nothing,
+        answer=Page[Change],
+        status=200,
+    ),
+    command(
+        "POST",
+        _all("reject"),
+        reject_changes,
+        "Reject what is pending in a session, or the chosen part of it; all or nothing",
+        tag="changes",
+        body=RejectChanges,
+        query=Nothing,
+        answer=Page[Change],
+        status=200,
+    ),
     read(
         "/api/changes/{id}", get_change, "One change with its diff", tag="changes", query=Nothing, answer=ChangeDetail
     ),
-    _decide_one("apply", apply_change, "Write the change into the project's checkout; a conflict writes nothing"),
-    _decide_one("reject", reject_change, "Put the base content back into the worktree"),
-    _decide_one("revert", revert_change, "Take an applied change out of the checkout again"),
+    command(
+        "POST",
+        _one("apply"),
+        apply_change,
+        "Write the change, or some hunks or lines of it, into the checkout or the branch; a conflict writes nothing",
+        tag="changes",
+        body=ApplyChange,
+        query=Nothing,
+        answer=Change,
+        status=200,
+    ),
+    command(
+        "POST",
+        _one("reject"),
+        reject_change,
+        "Put the base content of the change, or of some hunks or lines of it, back into the worktree",
+        tag="changes",
+        body=RejectChange,
+        query=Nothing,
+        answer=Change,
+        status=200,
+    ),
+    command(
+        "POST",
+        _one("revert"),
+        revert_change,
+        "Take an applied change out again",
+        tag="changes",
+        body=RevertChange,
+        query=Nothing,
+        answer=Change,
+        status=200,
+    ),
 ]

@@ -23,8 +23,8 @@ async def get_session(host: Host, call: Call[Nothing, Nothing]) -> Session:
     return await host.sessions.get(call.path["id"])
 
 
-async def rename_session(host: Host, call: Call[SessionPatch, Nothing]) -> Session:
-    return await host.sessions.rename(call.path["id"], call.body.name)
+async def patch_session(host: Host, call: Call[SessionPatch, Nothing]) -> Session:
+    return await host.sessions.patch(call.path["id"], call.body)
 
 
 async def close_session(host: Host, call: Call[Nothing, ForceQuery]) -> None:
@@ -68,7 +68,7 @@ routes = [
     command(
         "PATCH",
         "/api/sessions/{id}",
-        rename_session,
+        patch_session,
         "Rename a session",
         tag="sessions",
         body=SessionPatch,

@@ -7,6 +7,12 @@ from coder.model.values import Time, Value
 
 Operation = Literal["create", "edit", "delete", "rename"]
 
+USER = "user"
+"""Whose a difference is that no agent's turn made."""
+
+Target = Literal["checkout", "branch"]
+"""Where a change is applied: the project's checkout, or a commit on the session's branch."""
+
 
 class ChangeStatus(StrEnum):
     PENDING = "pending"
@@ -41,8 +47,30 @@ class FileDifference(Value):
     deleted_lines: int = 0
 
 
+class HunkChoice(Value):
+    """A hunk by its id; `lines` are numbers into its lines, from 0, None for all of them."""
+
+    id: str
+    lines: tuple[int, ...] | None = None
+
+
+class QueuedDecision(Value):
+    """What a person has decided while a turn runs; carried out at its end."""
+
+    decision_id: str
+    verb: Literal["reject"]
+    by: str
+    hunks: tuple[HunkChoice, ...] | None = None
+    reason: str | None = None
+
+
 class Change(FileDifference):
-    """A pending change: a difference, who made it, and what was decided."""
+    """A pending change: a difference, who made it, and what was decided.
+
+    `contributors` are those whose earlier work is in it too. `is_secret`: a file that is never applied by itself.
+    `split_from` is the change of the same file that this decided part was taken from. `target` is where it was applied,
+    `commit` the commit when that was the session's branch.
+    """
 
     id: str
     session_id: str
@@ -53,6 +81,12 @@ class Change(FileDifference):
     decided_at: Time | None = None
     decided_by: str | None = None
     reason: str | None = None
+    contributors: tuple[str, ...] = ()
+    is_secret: bool = False
+    split_from: str | None = None
+    target: Target | None = None
+    commit: str | None = None
+    queued: tuple[QueuedDecision, ...] = ()
 
 
 class Hunk(Value):
@@ -64,7 +98,8 @@ class Hunk(Value):
 
 
 class ChangeDetail(Change):
-    """A change with its text; `diff` is git's unified diff, empty for a binary file."""
+    """A change with its text; `diff` is git's unified diff, without hunks where `omitted` says why."""
 
     diff: str
     hunks: tuple[Hunk, ...]
+    omitted: Literal["binary", "large"] | None = None

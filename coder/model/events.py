@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from coder.model.changes import Change
+from coder.model.checkpoints import Checkpoint
 from coder.model.permissions import PermissionOutcome, PermissionRequest
 from coder.model.providers import Command
 from coder.model.sessions import AgentStatus, Session
@@ -119,6 +120,8 @@ class TaskUpdated(Value):
 
 
 class ChangeRecorded(Value):
+    """A change as it stands now: new, or a known one of which a part was decided or whose decision is queued."""
+
     type: Literal["change_recorded"] = "change_recorded"
     change: Change
 
@@ -126,6 +129,20 @@ class ChangeRecorded(Value):
 class ChangeDecided(Value):
     type: Literal["change_decided"] = "change_decided"
     change: Change
+
+
+class CheckpointRecorded(Value):
+    """The worktree's files can be brought back to this point."""
+
+    type: Literal["checkpoint_recorded"] = "checkpoint_recorded"
+    checkpoint: Checkpoint
+
+
+class HostNote(Value):
+    """What the host told the agent in front of the person's prompt."""
+
+    type: Literal["host_note"] = "host_note"
+    text: str
 
 
 class AgentStatusChanged(Value):
@@ -174,6 +191,8 @@ AgentEvent = Annotated[
     | TaskUpdated
     | ChangeRecorded
     | ChangeDecided
+    | CheckpointRecorded
+    | HostNote
     | AgentStatusChanged
     | SessionUpdated
     | Error

@@ -45,18 +45,24 @@ class Session(Value):
     base_ref: str | None
     base_commit: str | None
     last_seq: int
+    auto_apply: bool = False
+    """Changes are applied at the end of the turn that made them, secrets excepted."""
     created_at: Time
     updated_at: Time
 
 
 class Worktree(Value):
-    """A session's private checkout. `base_tree` is what changes are measured against; applying moves it."""
+    """A session's private checkout. `base_tree` is what changes are measured against; applying moves it.
+
+    `last_tree` is the newest snapshot: what differs from it when a turn starts was made by hand.
+    """
 
     session_id: str
     worktree_path: Path
     branch: str
     base_commit: str
     base_tree: str
+    last_tree: str | None = None
 
 
 class AgentSessionStatus(StrEnum):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, PlainSerializer
 
-IdKind = Literal["prj", "ses", "tsk", "chg", "prm"]
+IdKind = Literal["prj", "ses", "tsk", "chg", "prm", "dec", "cpt", "cmt"]
 
 
 class Value(BaseModel):

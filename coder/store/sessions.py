@@ -43,9 +43,9 @@ async def all_sessions(c: Connection) -> tuple[Session, ...]:
     return tuple(_read(row) for row in await c.fetch(sql("all_sessions")))
 
 
-async def rename(c: Connection, id: str, name: str) -> Session:
-    """Give it another name; NotFound."""
-    found(await c.fetchrow(sql("rename_session"), id, name), "session", id)
+async def patch(c: Connection, id: str, *, name: str | None, auto_apply: bool | None) -> Session:
+    """Change what is given; NotFound."""
+    found(await c.fetchrow(sql("patch_session"), id, name, auto_apply), "session", id)
     return await get(c, id)
 
 

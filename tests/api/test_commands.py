@@ -29,7 +29,7 @@ async def test_a_prompt_changes_a_file_that_is_applied_and_reverted(tmp_path: Pa
         assert (change.file_path, change.agent, "+hello" in detail.diff) == ("notes.md", "demo", True)
         with pytest.raises(UnsavedWork):
             await client.close_session(session.id)
-        assert (await client.apply_change(change.id, "looks right")).status == "applied"
+        assert (await client.apply_change(change.id, reason="looks right")).status == "applied"
         assert (repository / "notes.md").read_text().strip() == "hello"
         with pytest.raises(WrongState):
             await client.apply_change(change.id)

@@ -81,7 +81,7 @@ async def test_a_session_shows_its_worktree(database_url: str) -> None:
         assert (shown.worktree_path, shown.branch, shown.base_commit) == ("/w/1", "coder/1", "c" * 40)
         assert (await sessions.list_page(c, project_id=session.project_id)).items == (shown,)
         assert await sessions.all_sessions(c) == (shown,)
-        assert (await sessions.rename(c, session.id, "named")).name == "named"
+        assert (await sessions.patch(c, session.id, name="named", auto_apply=None)).name == "named"
         moved = await session_worktrees.set_base_tree(c, session.id, "u" * 40, expected="t" * 40)
         assert moved.base_tree == "u" * 40
         with pytest.raises(WrongState):

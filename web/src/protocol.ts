@@ -39,6 +39,18 @@ export interface AgentStatusChanged {
   can_steer: boolean | null;
 }
 
+export interface ApplyChange {
+  hunks?: (string | HunkLines)[] | null;
+  target?: "checkout" | "branch";
+  reason?: string | null;
+}
+
+export interface ApplyChanges {
+  changes?: ChosenChange[] | null;
+  target?: "checkout" | "branch";
+  reason?: string | null;
+}
+
 export interface Attachment {
   name: string;
   mime_type: string;
@@ -87,16 +99,17 @@ export interface Change {
   decided_at: string | null;
   decided_by: string | null;
   reason: string | null;
+  contributors: string[];
+  is_secret: boolean;
+  split_from: string | null;
+  target: "checkout" | "branch" | null;
+  commit: string | null;
+  queued: QueuedDecision[];
 }
 
 export interface ChangeDecided {
   type: "change_decided";
   change: Change;
-}
-
-export interface ChangeDecision {
-  reason?: string | null;
-  hunks?: string[] | null;
 }
 
 export interface ChangeDetail {
@@ -119,8 +132,15 @@ export interface ChangeDetail {
   decided_at: string | null;
   decided_by: string | null;
   reason: string | null;
+  contributors: string[];
+  is_secret: boolean;
+  split_from: string | null;
+  target: "checkout" | "branch" | null;
+  commit: string | null;
+  queued: QueuedDecision[];
   diff: string;
   hunks: Hunk[];
+  omitted: "binary" | "large" | null;
 }
 
 export interface ChangeRecorded {
@@ -129,6 +149,27 @@ export interface ChangeRecorded {
 }
 
 export type ChangeStatus = "pending" | "applied" | "rejected" | "reverted" | "superseded";
+
+export interface Checkpoint {
+  id: string;
+  session_id: string;
+  task_id: string | null;
+  agent: string | null;
+  kind: "opened" | "turn" | "restore" | "update";
+  tree: string;
+  seq: number;
+  created_at: string;
+}
+
+export interface CheckpointRecorded {
+  type: "checkpoint_recorded";
+  checkpoint: Checkpoint;
+}
+
+export interface ChosenChange {
+  id: string;
+  hunks?: (string | HunkLines)[] | null;
+}
 
 export interface Command {
   name: string;
@@ -217,10 +258,25 @@ export interface Health {
   pool: PoolHealth;
 }
 
+export interface HostNote {
+  type: "host_note";
+  text: string;
+}
+
 export interface Hunk {
   id: string;
   header: string;
   lines: string[];
+}
+
+export interface HunkChoice {
+  id: string;
+  lines: number[] | null;
+}
+
+export interface HunkLines {
+  id: string;
+  lines: number[];
 }
 
 export interface Lagged {
@@ -496,6 +552,14 @@ export interface ProviderSnapshot {
   fetched_at: string | null;
 }
 
+export interface QueuedDecision {
+  decision_id: string;
+  verb: "reject";
+  by: string;
+  hunks: HunkChoice[] | null;
+  reason: string | null;
+}
+
 export interface Reasoning {
   type: "reasoning";
   text: string;
@@ -510,6 +574,20 @@ export interface JournalRecord {
   event: AgentEvent;
 }
 
+export interface RejectChange {
+  hunks?: (string | HunkLines)[] | null;
+  reason?: string | null;
+}
+
+export interface RejectChanges {
+  changes?: ChosenChange[] | null;
+  reason?: string | null;
+}
+
+export interface RevertChange {
+  reason?: string | null;
+}
+
 export interface Session {
   id: string;
   project_id: string;
@@ -520,12 +598,14 @@ export interface Session {
   base_ref: string | null;
   base_commit: string | null;
   last_seq: number;
+  auto_apply: boolean;
   created_at: string;
   updated_at: string;
 }
 
 export interface SessionPatch {
-  name: string;
+  name?: string | null;
+  auto_apply?: boolean | null;
 }
 
 export type SessionState = "opening" | "open" | "closing";
@@ -713,14 +793,17 @@ export interface Worktree {
   branch: string;
   base_commit: string;
   base_tree: string;
+  last_tree: string | null;
 }
 
 export type AgentEvent =
   | AgentStatusChanged
   | ChangeDecided
   | ChangeRecorded
+  | CheckpointRecorded
   | Commands
   | ErrorReported
+  | HostNote
   | ModeChanged
   | ModelChanged
   | PermissionRequested

@@ -27,9 +27,11 @@ FROM sessions s
 LEFT JOIN session_worktrees w ON w.session_id = s.id
 ORDER BY s.id;
 
--- name: rename_session
--- Give a session another name.
-UPDATE sessions SET name = $2, updated_at = now() WHERE id = $1 RETURNING id;
+-- name: patch_session
+-- Change what is not null.
+UPDATE sessions SET name = coalesce($2, name), auto_apply = coalesce($3, auto_apply), updated_at = now()
+WHERE id = $1
+RETURNING id;
 
 -- name: move_session
 -- Leave one of the named states for another.

@@ -1,0 +1,28 @@
+"""Checkpoints: what a worktree held at some moment, to go back to."""
+
+from typing import Literal
+
+from coder.model.changes import FileDifference
+from coder.model.values import Time, Value
+
+CheckpointKind = Literal["opened", "turn", "restore", "update"]
+"""Made when the session opened, at a turn's end, before a restore, before the default branch was brought in."""
+
+
+class Checkpoint(Value):
+    """`tree` is git's tree of the worktree's files, without ignored ones. `seq` is the journal's newest number then."""
+
+    id: str
+    session_id: str
+    task_id: str | None = None
+    agent: str | None = None
+    kind: CheckpointKind
+    tree: str
+    seq: int
+    created_at: Time
+
+
+class CheckpointDetail(Checkpoint):
+    """With what a restore would change in the worktree as it is now."""
+
+    differences: tuple[FileDifference, ...]

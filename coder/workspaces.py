@@ -1,0 +1,70 @@
+"""A session's worktree with everything that is known of it, held by one at a time."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import anyio
+
+from coder.model.sessions import Project, Worktree
+from coder.store import projects, session_worktrees, sessions
+from coder.store.database import Store
+from coder.worktrees import tree
+from coder.worktrees.shadow import Shadow
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One session's worktree, the host's git directory beside it, and the project it belongs to."""
+
+    session_id: str
+    shadow: Shadow
+    worktree: Worktree
+    project: Project
+
+    @property
+    def checkout(self) -> Path:
+        """The person's own checkout of the project."""
+        return Path(self.project.repo_path)
+
+
+class Workspaces:
+    """`shadow_folder` holds one host-owned git directory per session."""
+
+    def __init__(self, store: Store, shadow_folder: Path) -> None:
+        self._store = store
+        self._shadow_folder = shadow_folder
+        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+
+    def shadow_path(self, session_id: str) -> Path:
+        return self._shadow_folder / f"{session_id}.git"
+
+    async def look(self, session_id: str) -> Workspace:
+        """The workspace as it is now, for reading. Raises NotFound: no such session, or it has no worktree."""
+        async with self._store.connection() as connection:
+            worktree = await session_worktrees.get(connection, session_id)
+            project = await projects.get(connection, (await sessions.get(connection, session_id)).project_id)
+        shadow = await tree.open_shadow(
+            self.shadow_path(session_id), Path(project.repo_path), worktree.worktree_path, worktree.base_tree
+        )
+        return Workspace(session_id, shadow, worktree, project)
+
+    @asynccontextmanager
+    async def hold(self, session_id: str) -> AsyncGenerator[Workspace]:
+        """The workspace, while nobody else moves its base or writes its files on the host's behalf. Raises NotFound."""
+        async with self._lock(session_id):
+            yield await self.look(session_id)
+
+    @asynccontextmanager
+    async def hold_checkout(self, workspace: Workspace) -> AsyncGenerator[Path]:
+        """The project's own checkout, for one writer at a time. Always taken after the session's workspace."""
+        async with self._lock(workspace.project.id):
+            yield workspace.checkout
+
+    def _lock(self, name: str) -> anyio.Lock:
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = anyio.Lock()
+        return lock
