@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from coder.errors import Conflict, InvalidInput, WrongState
 from coder.journal import Commit, Journal
@@ -20,6 +21,14 @@ from coder.worktrees import tree
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Survey:
+    """A worktree as it was found: its snapshot, and how that differs from the session's base."""
+
+    snapshot: tree.Snapshot
+    differences: list[FileDifference]
+
+
 class Changes:
     """What is decided about changes, one request at a time per session."""
 
@@ -29,10 +38,11 @@ class Changes:
         self._workspaces = workspaces
 
     @asynccontextmanager
-    async def survey(self, session_id: str) -> AsyncGenerator[list[FileDifference]]:
+    async def survey(self, session_id: str) -> AsyncGenerator[Survey]:
         """Snapshot the worktree and list its differences to the base; no decision moves the base until it is left."""
         async with self._workspaces.hold(session_id) as held:
-            yield await tree.differences(held.shadow, held.worktree.base_tree, await tree.snapshot(held.shadow))
+            taken = await tree.take_snapshot(held.shadow)
+            yield Survey(taken, await tree.differences(held.shadow, held.worktree.base_tree, taken.tree))
 
     async def record(
         self, commit: Commit, session_id: str, task_id: str, agent: str, found: Sequence[FileDifference]

@@ -1,17 +1,16 @@
 """A turn: one task being carried out, from the lease of its agent to the recorded end."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 
 from coder.backends.base import PromptContext, PromptInput, SessionOptions, TurnResult
-from coder.changes import Changes
+from coder.changes import Changes, Survey
 from coder.errors import CoderError, Conflict, Unavailable
 from coder.journal import Commit, Journal
-from coder.model.changes import FileDifference
 from coder.model.events import (
     AgentEvent,
     AgentStatusChanged,
@@ -32,11 +31,13 @@ from coder.pool import AgentPool, Lease
 from coder.sessions import Sessions
 from coder.store import agent_sessions, tasks
 from coder.store.database import Store
+from coder.worktrees.tree import LeftOut
 
 logger = logging.getLogger(__name__)
 
 SUMMARY_CHARACTERS = 4000
 RETRY_SECONDS = 1.0
+SHOWN_FILES = 20
 
 
 @dataclass
@@ -101,6 +102,8 @@ class Turns:
         self._permissions = permissions
         self._changes = changes
         self._sessions = sessions
+        self._left_out: dict[str, tuple[LeftOut, ...]] = {}
+        """What was last told of each session whose snapshots lack files."""
 
     async def carry_out(self, turn: Turn) -> None:
         """The whole turn. Whatever happens in it ends up in its record; nothing is raised."""
@@ -215,14 +218,15 @@ class Turns:
         result: TurnResult,
         state: TaskState,
         error: Fault | None,
-        found: Sequence[FileDifference] | None,
+        found: Survey | None,
         trouble: Error | None = None,
     ) -> None:
         task = turn.task
         async with self._journal.commit(task.session_id) as commit:
             turn.announce(commit)
             if found is not None:
-                await self._changes.record(commit, task.session_id, task.id, task.agent, found)
+                await self._changes.record(commit, task.session_id, task.id, task.agent, found.differences)
+                self._tell_left_out(commit, task, found.snapshot.left_out)
             if trouble is not None:
                 commit.append(trouble, agent=task.agent, task_id=task.id)
             await tasks.finish(
@@ -251,6 +255,17 @@ class Turns:
                 task_id=task.id, state=state, stop_reason=result.stop_reason, error=error, usage=result.usage
             )
             commit.append(ended, agent=task.agent, task_id=task.id)
+
+    def _tell_left_out(self, commit: Commit, task: Task, left_out: tuple[LeftOut, ...]) -> None:
+        """Name the files that the turn's snapshot lacks, whenever they are others than at the last turn's end."""
+        if left_out and left_out != self._left_out.get(task.session_id):
+            shown = ", ".join(f"{each.path} ({each.reason})" for each in left_out[:SHOWN_FILES])
+            more = f" and {len(left_out) - SHOWN_FILES} more" if len(left_out) > SHOWN_FILES else ""
+            told = Error(code="files_left_out", message=f"not among the changes: {shown}{more}")
+            commit.append(told, agent=task.agent, task_id=task.id)
+        self._left_out.pop(task.session_id, None)
+        if left_out:
+            self._left_out[task.session_id] = left_out
 
     async def _until_stored(self, write: Callable[[], Awaitable[None]]) -> None:
         """Repeat while the database is away: an end that happened must not be forgotten."""

@@ -2,11 +2,11 @@
 
 import hashlib
 import itertools
-import logging
 import os
 import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +18,6 @@ from coder.worktrees.checkout import Move, overwrite, write_back
 from coder.worktrees.git import hold_folder, run_in_thread
 from coder.worktrees.names import shown_name, stored_name
 from coder.worktrees.shadow import Shadow, create_shadow, settle
-
-logger = logging.getLogger(__name__)
 
 FILE_LIMIT = 256 * 1024 * 1024
 """Bytes of the largest file that is taken into a snapshot; a larger one stays as it was last seen, or unseen."""
@@ -46,24 +44,41 @@ async def open_shadow(git_dir: Path, repo: Path, worktree: Path, base_tree: str)
     return shadow
 
 
-async def snapshot(shadow: Shadow) -> str:
-    """The tree of what is in the worktree now: new files that are not ignored, deletions, modes, links, binary.
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that a snapshot does not hold as it is now; `path` as `shown_name` has it."""
 
-    Nested repositories are left out and not entered. The user's index, branch and files are not touched.
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A worktree's content: its tree, and by name what could not be taken into it.
+
+    Of a file in `left_out` the tree holds what was there when it was last taken, or nothing.
+    """
+
+    tree: str
+    left_out: tuple[LeftOut, ...] = ()
+
+
+async def snapshot(shadow: Shadow) -> str:
+    """The tree of `take_snapshot`, for those who do not tell anybody what is missing in it."""
+    return (await take_snapshot(shadow)).tree
+
+
+async def take_snapshot(shadow: Shadow) -> Snapshot:
+    """What is in the worktree now: new files that are not ignored, deletions, modes, links, binary.
+
+    Nested repositories are named and not entered. The user's index, branch and files are not touched.
     """
     async with hold_folder(shadow.git_dir):
         # nobody else is at it: a lock that is there is a dead run's
         await run_in_thread(lambda: (shadow.git_dir / "index.lock").unlink(missing_ok=True))
         await settle(shadow)
-        for attempt in itertools.count(1):
-            try:
-                await _update_index(shadow)
-                break
-            except GitError:
-                # a file that changed or went away in between
-                if attempt == _ATTEMPTS:
-                    raise
-        return (await shadow.git("write-tree")).decode().strip()
+        left_out = await _update_index(shadow)
+        return Snapshot((await shadow.git("write-tree")).decode().strip(), left_out)
 
 
 async def differences(shadow: Shadow, base_tree: str, new_tree: str) -> list[FileDifference]:
@@ -157,15 +172,27 @@ async def replace_in_tree(
         index.unlink(missing_ok=True)
 
 
-async def _update_index(shadow: Shadow) -> None:
+async def _update_index(shadow: Shadow) -> tuple[LeftOut, ...]:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await _store_files(shadow)
+        except GitError:
+            # a file that changed or went away in between
+            continue
+    return await _store_files(shadow)
+
+
+async def _store_files(shadow: Shadow) -> tuple[LeftOut, ...]:
     changed, others = await _listings(shadow)
     pairs = list(zip(changed[::2], changed[1::2], strict=True))
     await shadow.forget([name for status, name in pairs if status == b"D"])
     names = [name for status, name in pairs if status != b"D"] + others
-    storable = await run_in_thread(lambda: [name for name in names if _can_be_stored(shadow.worktree, name)])
+    refusals = await run_in_thread(lambda: [(name, _refusal(shadow.worktree, name)) for name in names])
+    storable = [name for name, reason in refusals if reason is None]
     if storable:
         entries = b"".join(name + b"\0" for name in storable)
         await shadow.git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=entries)
+    return tuple(LeftOut(shown_name(name.rstrip(b"/")), reason) for name, reason in refusals if reason is not None)
 
 
 async def _listings(shadow: Shadow) -> tuple[list[bytes], list[bytes]]:
@@ -188,23 +215,23 @@ async def _listings(shadow: Shadow) -> tuple[list[bytes], list[bytes]]:
     return found["diff-files"], found["ls-files"]
 
 
-def _can_be_stored(worktree: Path, name: bytes) -> bool:
+def _refusal(worktree: Path, name: bytes) -> str | None:
+    """Why a file is not taken into a snapshot; None where it can be."""
     # git lists a nested repository as a folder, with a slash
     if name.endswith(b"/"):
-        return False
+        return "a repository of its own"
     path = os.path.join(os.fsencode(worktree), name)  # noqa: PTH118
     try:
         state = os.lstat(path)
     except OSError:
-        return True
+        return None
     if stat.S_ISLNK(state.st_mode):
-        return True
+        return None
     if not stat.S_ISREG(state.st_mode):
-        return False
-    if state.st_size > FILE_LIMIT or not os.access(path, os.R_OK):
-        logger.warning("file is too large or not readable", extra={"path": shown_name(name), "size": state.st_size})
-        return False
-    return True
+        return "not a regular file"
+    if state.st_size > FILE_LIMIT:
+        return f"over {FILE_LIMIT // 1024**2} MiB"
+    return None if os.access(path, os.R_OK) else "not readable"
 
 
 def _difference(words: list[str], paths: list[bytes], added: bytes, deleted: bytes) -> FileDifference:
