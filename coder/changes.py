@@ -17,6 +17,9 @@ from coder.store import changes, session_worktrees, sessions, tasks
 from coder.store.database import Store
 from coder.workspaces import Workspace, Workspaces
 from coder.worktrees import tree
+from coder.worktrees.checkout import write_back
+from coder.worktrees.hunks import text_diff
+from coder.worktrees.moves import Move, move_in_tree
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +68,9 @@ class Changes:
         async with self._store.connection() as connection:
             change = await changes.get(connection, id)
         held = await self._workspaces.look(change.session_id)
-        diff = await tree.unified_diff(held.shadow, change)
-        return ChangeDetail(**dict(change), diff=diff, hunks=tree.split_hunks(diff))
+        diff = await text_diff(held.shadow, change)
+        hunks = tuple(hunk.shown for hunk in diff.hunks)
+        return ChangeDetail(**dict(change), diff=diff.shown, hunks=hunks, omitted=diff.omitted)
 
     async def list(self, session_id: str, status: ChangeStatus | None, cursor: str | None, limit: int) -> Page[Change]:
         """Changes of a session, newest first. Raises NotFound."""
@@ -84,8 +88,8 @@ class Changes:
         async with self._decision(ids, ChangeStatus.PENDING) as (chosen, held):
             shadow, worktree = held.shadow, held.worktree
             async with self._workspaces.hold_checkout(held) as checkout:
-                await tree.apply_to_checkout(shadow, checkout, chosen)
-            base = await tree.replace_in_tree(shadow, worktree.base_tree, chosen, "new")
+                await write_back(shadow, checkout, [Move.forward(change) for change in chosen])
+            base = await move_in_tree(shadow, worktree.base_tree, [Move.forward(change) for change in chosen])
             return await self._decide(chosen, ChangeStatus.APPLIED, worktree, base, by, reason)
 
     async def reject(self, ids: Sequence[str], by: str, reason: str | None = None) -> tuple[Change, ...]:
@@ -105,7 +109,7 @@ class Changes:
                 raise Conflict(
                     f"edited since it was recorded: {', '.join(moved)}", code="edited_meanwhile", files=moved
                 )
-            await tree.restore_base(shadow, chosen)
+            await write_back(shadow, shadow.worktree, [Move.backward(change) for change in chosen])
             return await self._decide(chosen, ChangeStatus.REJECTED, worktree, None, by, reason)
 
     async def revert(self, ids: Sequence[str], by: str, reason: str | None = None) -> tuple[Change, ...]:
@@ -118,8 +122,8 @@ class Changes:
         async with self._decision(ids, ChangeStatus.APPLIED) as (chosen, held):
             shadow, worktree = held.shadow, held.worktree
             async with self._workspaces.hold_checkout(held) as checkout:
-                await tree.revert_in_checkout(shadow, checkout, chosen)
-            base = await tree.replace_in_tree(shadow, worktree.base_tree, chosen, "base")
+                await write_back(shadow, checkout, [Move.backward(change) for change in chosen])
+            base = await move_in_tree(shadow, worktree.base_tree, [Move.backward(change) for change in chosen])
             found = await tree.differences(shadow, base, await tree.snapshot(shadow))
             return await self._decide(chosen, ChangeStatus.REVERTED, worktree, base, by, reason, found)
 

@@ -1,72 +1,28 @@
 """Writing changes back into a checkout: three-way against their base, all or none."""
 
 import logging
-import tempfile
-from collections.abc import Mapping, Sequence
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-from coder.errors import CoderError, GitError, InvalidInput, MergeConflict, NotFound, PathEscape
-from coder.model.changes import FileDifference
+from coder.errors import CoderError, InvalidInput, MergeConflict, NotFound, PathEscape
+from coder.failpoints import failpoint
+from coder.model.decisions import FileSide, Plan, PlannedWrite
 from coder.model.values import Json
 from coder.worktrees.git import run_in_thread
-from coder.worktrees.names import stored_name
+from coder.worktrees.moves import EXECUTABLE, LINK, PLAIN, Move, Side, is_mergeable, merge_text
+from coder.worktrees.names import shown_name, stored_name
 from coder.worktrees.paths import FileState, WorktreeRoot, open_root
 from coder.worktrees.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
-MERGE_LIMIT = 8 * 1024 * 1024
-"""Bytes of the largest text that is merged; larger files are taken or refused whole."""
-
 _SHOWN_LIMIT = 256 * 1024
-_LINK = "120000"
-_EXECUTABLE = "100755"
 
-
-@dataclass(frozen=True)
-class Side:
-    """A file as one of the trees has it."""
-
-    path: str
-    mode: str
-    blob: str
-
-    @property
-    def is_link(self) -> bool:
-        return self.mode == _LINK
-
-
-@dataclass(frozen=True)
-class Move:
-    """What a change does to a checkout: `before` becomes `after`; None is no file."""
-
-    file_path: str
-    before: Side | None
-    after: Side | None
-
-    @classmethod
-    def forward(cls, difference: FileDifference) -> Self:
-        """From the base to the new side."""
-        base = _side(difference.old_path or difference.file_path, difference.base_mode, difference.base_blob)
-        new = _side(difference.file_path, difference.new_mode, difference.new_blob)
-        return cls(difference.file_path, base, new)
-
-    @classmethod
-    def backward(cls, difference: FileDifference) -> Self:
-        """From the new side to the base."""
-        move = cls.forward(difference)
-        return cls(move.file_path, move.after, move.before)
-
-    @property
-    def blobs(self) -> tuple[str, ...]:
-        return tuple(side.blob for side in (self.before, self.after) if side)
-
-    @property
-    def vacated(self) -> str | None:
-        """The path where the move leaves nothing behind."""
-        return self.before.path if self.before and (not self.after or self.after.path != self.before.path) else None
+BeforeWrite = Callable[[Plan], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -99,38 +55,73 @@ class _Clash:
     base: bytes | None
     checkout: bytes | None
     change: bytes | None
+    merged: bytes | None = None
+    """The file with git's conflict markers."""
+
+    @property
+    def shown(self) -> Json:
+        return {
+            "file_path": self.file_path,
+            "reason": self.reason,
+            "base": _shown_text(self.base),
+            "checkout": _shown_text(self.checkout),
+            "change": _shown_text(self.change),
+            "merged": _shown_text(self.merged),
+        }
 
 
 _Step = _Write | _Merge | _Removal | _Clash
 
 
-async def write_back(shadow: Shadow, checkout: Path, moves: Sequence[Move]) -> None:
-    """Carry `moves` out where the checkout allows.
+async def write_back(
+    shadow: Shadow, place: Path, moves: Sequence[Move], *, before_write: BeforeWrite | None = None
+) -> Plan | None:
+    """Carry `moves` out in a checkout where it allows; returns what was written, None where nothing had to be.
+
+    A file that is neither as the move expects it nor as it leaves it is merged. `before_write` is awaited with the plan
+    before the first byte of it is written; `take_back` undoes exactly what a plan says.
 
     Raises:
-        MergeConflict: some file does not fit; nothing was written.
+        MergeConflict: some file does not fit; `conflicts` in `fields` has each with its sides. Nothing was written.
     """
     blobs = await shadow.read_blobs(blob for move in moves for blob in move.blobs)
-    with open_root(checkout) as root:
-        plan = _Plan(root, moves, blobs)
-        steps = await run_in_thread(plan.steps)
+    with open_root(place) as root:
+        survey = _Survey(root, moves, blobs)
+        steps = await run_in_thread(survey.steps)
         merged = [await _merged(shadow, step) if isinstance(step, _Merge) else step for step in steps]
-        await _carry_out(root, plan, merged)
+        clashes = [step for step in merged if isinstance(step, _Clash)]
+        if clashes:
+            raise _conflict(clashes)
+        writes = [step for step in merged if isinstance(step, _Write | _Removal)]
+        if not writes:
+            return None
+        names = _BlobNames(shadow, blobs)
+        plan = Plan(
+            root=str(place),
+            token=secrets.token_hex(8),
+            writes=tuple([await _planned(step, survey.seen, names) for step in writes]),
+        )
+        if before_write is not None:
+            await before_write(plan)
+        await run_in_thread(lambda: _Execution(root, plan, survey.seen, writes).run())
+        return plan
 
 
-async def overwrite(shadow: Shadow, checkout: Path, moves: Sequence[Move]) -> None:
-    """Carry `moves` out whatever the files hold.
+async def take_back(shadow: Shadow, plan: Plan) -> list[str]:
+    """Give every path of a plan that holds what was planned what it held before; the paths that hold anything else.
+
+    Those were edited since and are left alone. Right at every point that the writing can have got to.
 
     Raises:
-        MergeConflict: a folder is in the way; nothing was written.
+        GitError: the shadow does not have the contents. InvalidInput: the place is gone.
     """
-    blobs = await shadow.read_blobs(move.after.blob for move in moves if move.after)
-    with open_root(checkout) as root:
-        plan = _Plan(root, moves, blobs)
-        await _carry_out(root, plan, await run_in_thread(plan.forced_steps))
+    sides = [side for write in plan.writes for side in (write.before, write.after) if side]
+    blobs = await shadow.read_blobs(side.blob for side in sides)
+    with open_root(Path(plan.root)) as root:
+        return await run_in_thread(lambda: _TakingBack(root, plan, blobs).run())
 
 
-class _Plan:
+class _Survey:
     """Decides file by file what has to be done; reads the checkout and changes nothing."""
 
     def __init__(self, root: WorktreeRoot, moves: Sequence[Move], blobs: Mapping[str, bytes]) -> None:
@@ -143,20 +134,6 @@ class _Plan:
 
     def steps(self) -> list[_Step]:
         return [step for move in self._moves for step in self._decide(move)]
-
-    def forced_steps(self) -> list[_Step]:
-        steps: list[_Step] = []
-        filled = {move.after.path for move in self._moves if move.after}
-        for move in self._moves:
-            try:
-                there = self._look(move.vacated) if move.vacated is not None else None
-                if move.vacated is not None and move.vacated not in filled and there and there.kind != "folder":
-                    steps.append(_Removal(move.vacated))
-                if move.after is not None:
-                    steps.extend(self._place(move, move.after, self._look(move.after.path)))
-            except (InvalidInput, PathEscape) as error:
-                steps.append(self._clash(move, str(error), None))
-        return steps
 
     def _decide(self, move: Move) -> list[_Step]:
         try:
@@ -218,14 +195,14 @@ class _Plan:
         mode = there.mode if there.kind == "file" and not changes_kind else None
         wanted = _Write(after, self._blobs[after.blob], mode)
         if self._holds(there, after):
-            is_right = not changes_mode or bool(there.mode & 0o100) == (after.mode == _EXECUTABLE)
+            is_right = not changes_mode or bool(there.mode & 0o100) == (after.mode == EXECUTABLE)
             return [] if is_right else [wanted]
         if self._holds(there, before):
             return [self._keeping_bits(wanted, there, changes_mode=changes_mode)]
         if there.kind != "file" or before.is_link or after.is_link:
             return [self._clash(move, "it is not the same kind of file any more", there)]
         base, new = self._blobs[before.blob], wanted.content
-        if not all(_is_mergeable(text) for text in (base, new, there.content)):
+        if not all(is_mergeable(text) for text in (base, new, there.content)):
             return [self._clash(move, "both sides changed a file that cannot be merged", there)]
         write = self._keeping_bits(wanted, there, changes_mode=changes_mode)
         return [_Merge(move, write, there.content, base)]
@@ -234,16 +211,8 @@ class _Plan:
         """The checkout's own executable bit stays unless the change is about it."""
         if changes_mode or write.side.is_link or there.kind != "file":
             return write
-        mode = _EXECUTABLE if there.mode & 0o100 else "100644"
+        mode = EXECUTABLE if there.mode & 0o100 else PLAIN
         return _Write(Side(write.side.path, mode, write.side.blob), write.content, write.mode)
-
-    def _place(self, move: Move, after: Side, there: FileState | None) -> list[_Step]:
-        if self._is_blocked(after.path):
-            return [self._clash(move, "a file is where a folder has to be", None)]
-        if there is not None and there.kind == "folder" and not self._will_be_free(after.path, there):
-            return [self._clash(move, "a folder is in the way", there)]
-        mode = there.mode if there is not None and there.kind == "file" and not after.is_link else None
-        return [_Write(after, self._blobs[after.blob], mode)]
 
     def _look(self, path: str) -> FileState | None:
         if path not in self.seen:
@@ -282,36 +251,53 @@ class _Plan:
 
 async def _merged(shadow: Shadow, step: _Merge) -> _Write | _Clash:
     content = step.write.content
-    with tempfile.TemporaryDirectory(prefix="coder-merge-") as name:
-        folder = Path(name)
-        for part, text in (("checkout", step.current), ("base", step.base), ("change", content)):
-            (folder / part).write_bytes(text)
-        arguments = ("merge-file", "--stdout", "--quiet", "checkout", "base", "change")
-        try:
-            merged = await shadow.git(*arguments, cwd=folder)
-        except GitError as error:
-            if not 0 < int(str(error.fields.get("status", 255))) <= 127:
-                raise
-            reason = "both sides changed the same lines"
-            return _Clash(step.move.file_path, reason, step.base, step.current, content)
-    return _Write(step.write.side, merged, step.write.mode)
+    merged, is_clean = await merge_text(shadow, step.current, step.base, content)
+    if is_clean:
+        return _Write(step.write.side, merged, step.write.mode)
+    reason = "both sides changed the same lines"
+    return _Clash(step.move.file_path, reason, step.base, step.current, content, merged)
 
 
-async def _carry_out(root: WorktreeRoot, plan: _Plan, steps: Sequence[_Step]) -> None:
-    clashes = [step for step in steps if isinstance(step, _Clash)]
-    if clashes:
-        names = ", ".join(clash.file_path for clash in clashes[:5])
-        raise MergeConflict(
-            f"does not fit the checkout: {names} ({clashes[0].reason})", conflicts=[_shown(clash) for clash in clashes]
-        )
-    await run_in_thread(lambda: _Execution(root, plan.seen, steps).run())
+def _conflict(clashes: Sequence[_Clash]) -> MergeConflict:
+    names = ", ".join(clash.file_path for clash in clashes[:5])
+    return MergeConflict(
+        f"does not fit the checkout: {names} ({clashes[0].reason})", conflicts=[clash.shown for clash in clashes]
+    )
+
+
+class _BlobNames:
+    """The object ids of contents; what the shadow does not hold yet is written into it."""
+
+    def __init__(self, shadow: Shadow, blobs: Mapping[str, bytes]) -> None:
+        self._shadow = shadow
+        self._known = {content: blob for blob, content in blobs.items()}
+
+    async def of(self, content: bytes) -> str:
+        if content not in self._known:
+            self._known[content] = await self._shadow.write_blob(content)
+        return self._known[content]
+
+
+async def _planned(step: _Write | _Removal, seen: Mapping[str, FileState | None], names: _BlobNames) -> PlannedWrite:
+    path = step.side.path if isinstance(step, _Write) else step.path
+    there = seen.get(path)
+    before = None
+    if there is not None and there.kind in ("file", "link"):
+        before = FileSide(mode=_mode_of(there), blob=await names.of(there.content), permissions=there.mode)
+    after = None
+    if isinstance(step, _Write):
+        after = FileSide(mode=step.side.mode, blob=await names.of(step.content), permissions=step.mode)
+    return PlannedWrite(path=shown_name(os.fsencode(path)), before=before, after=after)
 
 
 class _Execution:
     """Writes everything beside its place, looks once more, then moves it in; a failure half-way is undone."""
 
-    def __init__(self, root: WorktreeRoot, seen: Mapping[str, FileState | None], steps: Sequence[_Step]) -> None:
+    def __init__(
+        self, root: WorktreeRoot, plan: Plan, seen: Mapping[str, FileState | None], steps: Sequence[_Write | _Removal]
+    ) -> None:
         self._root = root
+        self._plan = plan
         self._seen = seen
         self._writes = [step for step in steps if isinstance(step, _Write)]
         self._removals = [step.path for step in steps if isinstance(step, _Removal)]
@@ -322,6 +308,7 @@ class _Execution:
         try:
             for write in self._writes:
                 prepared.append((self._prepare(write), write.side.path))
+                failpoint("write.prepared")
             self._look_again()
             self._commit(prepared)
         finally:
@@ -333,8 +320,9 @@ class _Execution:
             write.side.path,
             write.content,
             is_link=write.side.is_link,
-            is_executable=write.side.mode == _EXECUTABLE,
+            is_executable=write.side.mode == EXECUTABLE,
             mode=write.mode,
+            token=self._plan.token,
         )
 
     def _look_again(self) -> None:
@@ -354,9 +342,11 @@ class _Execution:
             for path in self._removals:
                 self._touched.append(path)
                 self._root.remove(path)
+                failpoint("write.removed")
             for temporary, path in prepared:
                 self._touched.append(path)
                 self._root.move_in(temporary, path)
+                failpoint("write.moved")
         except (OSError, CoderError) as error:
             self._undo()
             raise MergeConflict(f"the checkout cannot be written: {error}", conflicts=[]) from error
@@ -367,12 +357,8 @@ class _Execution:
             try:
                 if state is None or state.kind == "folder":
                     self._drop(path)
-                    continue
-                is_link, is_executable = state.kind == "link", bool(state.mode & 0o100)
-                temporary = self._root.prepare(
-                    path, state.content, is_link=is_link, is_executable=is_executable, mode=state.mode
-                )
-                self._root.move_in(temporary, path)
+                else:
+                    _put(self._root, path, state.content, _mode_of(state), state.mode, self._plan.token)
             except (OSError, CoderError):
                 logger.exception("half-written file could not be put back", extra={"path": path})
 
@@ -385,27 +371,80 @@ class _Execution:
             logger.warning("left behind in the checkout", extra={"path": path}, exc_info=True)
 
 
-def _side(path: str, mode: str | None, blob: str | None) -> Side | None:
-    return Side(stored_name(path), mode, blob) if mode is not None and blob is not None else None
+class _TakingBack:
+    """Undoes what a plan wrote, as far as it came, from the last step to the first."""
+
+    def __init__(self, root: WorktreeRoot, plan: Plan, blobs: Mapping[str, bytes]) -> None:
+        self._root = root
+        self._plan = plan
+        self._blobs = blobs
+
+    def run(self) -> list[str]:
+        left_alone = [write.path for write in reversed(self._in_order()) if not self._undo(write)]
+        for folder in {parent for write in self._plan.writes for parent in self._parents(write)}:
+            self._sweep(folder)
+        return left_alone
+
+    def _in_order(self) -> list[PlannedWrite]:
+        return sorted(self._plan.writes, key=lambda write: write.after is not None)
+
+    def _undo(self, write: PlannedWrite) -> bool:
+        path = stored_name(write.path)
+        try:
+            there = self._root.state(path)
+            if self._is(there, write.before):
+                return True
+            if not self._is(there, write.after):
+                return False
+            if write.before is None:
+                self._root.remove(path)
+            else:
+                side = write.before
+                content = self._blobs[side.blob]
+                _put(self._root, path, content, side.mode, side.permissions, self._plan.token)
+        except (OSError, CoderError):
+            logger.exception("a path could not be taken back", extra={"path": write.path})
+            return False
+        return True
+
+    def _is(self, there: FileState | None, side: FileSide | None) -> bool:
+        if there is None or there.kind == "folder":
+            return side is None
+        if side is None or there.kind != ("link" if side.mode == LINK else "file"):
+            return False
+        is_same_mode = side.mode == LINK or bool(there.mode & 0o100) == (side.mode == EXECUTABLE)
+        return is_same_mode and there.content == self._blobs[side.blob]
+
+    def _parents(self, write: PlannedWrite) -> list[str]:
+        return ["", *_parents(stored_name(write.path))]
+
+    def _sweep(self, folder: str) -> None:
+        try:
+            names = self._root.list_folder(folder or ".")
+        except (OSError, CoderError):
+            return
+        for name in names:
+            if name.startswith(f".coder-{self._plan.token}-"):
+                with suppress(OSError, CoderError):
+                    self._root.remove(f"{folder}/{name}" if folder else name)
+
+
+def _put(root: WorktreeRoot, path: str, content: bytes, mode: str, permissions: int | None, token: str) -> None:
+    is_link, is_executable = mode == LINK, mode == EXECUTABLE
+    kept = None if is_link else permissions
+    temporary = root.prepare(path, content, is_link=is_link, is_executable=is_executable, mode=kept, token=token)
+    root.move_in(temporary, path)
+
+
+def _mode_of(state: FileState) -> str:
+    if state.kind == "link":
+        return LINK
+    return EXECUTABLE if state.mode & 0o100 else PLAIN
 
 
 def _parents(path: str) -> list[str]:
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _is_mergeable(content: bytes) -> bool:
-    return len(content) <= MERGE_LIMIT and b"\0" not in content[:8000]
-
-
-def _shown(clash: _Clash) -> Json:
-    return {
-        "file_path": clash.file_path,
-        "reason": clash.reason,
-        "base": _shown_text(clash.base),
-        "checkout": _shown_text(clash.checkout),
-        "change": _shown_text(clash.change),
-    }
 
 
 def _shown_text(content: bytes | None) -> str | None:

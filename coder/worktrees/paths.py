@@ -101,7 +101,8 @@ class WorktreeRoot:
             if existing is not None and not stat.S_ISREG(existing.st_mode):
                 raise InvalidInput(f"not a regular file: {path}", path=path)
             kept = stat.S_IMODE(existing.st_mode) if existing else None
-            temporary = _write_temporary(folder, content, mode if mode is not None else kept)
+            bits = mode if mode is not None else kept
+            temporary = _write_temporary(folder, content, bits, _temporary_name())
             _move_in(folder, temporary, name)
 
     def state(self, path: str) -> FileState | None:
@@ -113,7 +114,9 @@ class WorktreeRoot:
             return _nothing_at(error)
 
     def list_folder(self, path: str) -> list[str]:
-        """The names in a folder, no link followed anywhere."""
+        """The names in a folder, `.` for the root, no link followed anywhere."""
+        if not self._parts(path, may_be_root=True):
+            return sorted(os.listdir(self._fd))  # noqa: PTH208
         with self._place(path, follow=False, make=False) as (folder, name):
             fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             try:
@@ -121,20 +124,24 @@ class WorktreeRoot:
             finally:
                 os.close(fd)
 
-    def prepare(self, path: str, content: bytes, *, is_link: bool, is_executable: bool, mode: int | None) -> str:
+    def prepare(
+        self, path: str, content: bytes, *, is_link: bool, is_executable: bool, mode: int | None, token: str
+    ) -> str:
         """Write what shall be at `path` into the nearest folder that is there; returns where, for `move_in`.
 
-        `mode` are the permissions to keep, None for new ones.
+        `mode` are the permissions to keep, None for new ones. The name begins with `.coder-<token>-`.
         """
         parts = self._parts(path)[:-1]
         while True:
             try:
                 with self._folder(parts, path, follow=False) as folder:
                     if is_link:
-                        name = _temporary_name()
+                        name = _temporary_name(token)
                         os.symlink(content, os.fsencode(name), dir_fd=folder)
                     else:
-                        name = _write_temporary(folder, content, mode, is_executable=is_executable)
+                        name = _write_temporary(
+                            folder, content, mode, _temporary_name(token), is_executable=is_executable
+                        )
                     return "/".join((*parts, name))
             except PathEscape:
                 raise
@@ -404,12 +411,13 @@ def _read_all(fd: int, limit: int) -> bytes:
         return file.read(limit)
 
 
-def _temporary_name() -> str:
-    return f".coder-{secrets.token_hex(8)}"
+def _temporary_name(token: str = "write") -> str:
+    return f".coder-{token}-{secrets.token_hex(8)}"
 
 
-def _write_temporary(folder: int, content: bytes, mode: int | None, *, is_executable: bool | None = None) -> str:
-    name = _temporary_name()
+def _write_temporary(
+    folder: int, content: bytes, mode: int | None, name: str, *, is_executable: bool | None = None
+) -> str:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(name, flags, 0o666, dir_fd=folder)
     try:

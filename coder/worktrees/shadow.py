@@ -83,6 +83,10 @@ class Shadow:
             position = start + size + 1
         return found
 
+    async def write_blob(self, content: bytes) -> str:
+        """Keep `content`; its object id."""
+        return (await self.git("hash-object", "-w", "--stdin", input=content)).decode().strip()
+
     async def forget(self, names: Sequence[bytes]) -> None:
         """Take names out of the index."""
         if names:

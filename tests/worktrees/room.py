@@ -1,12 +1,14 @@
 """A repository, a worktree of it and the host's shadow of that worktree, as a session has them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from coder.model.changes import FileDifference
 from coder.testing.repositories import make_repository
 from coder.worktrees import tree
+from coder.worktrees.checkout import write_back
+from coder.worktrees.moves import Move
 from coder.worktrees.shadow import Shadow
 from coder.worktrees.worktree import add_worktree
 
@@ -23,6 +25,18 @@ class Room:
     async def differences(self) -> list[FileDifference]:
         """What the worktree holds now against the base."""
         return await tree.differences(self.shadow, self.base, await tree.snapshot(self.shadow))
+
+    async def apply(self, differences: Sequence[FileDifference]) -> None:
+        """Carry the differences into the checkout."""
+        await write_back(self.shadow, self.repo, [Move.forward(each) for each in differences])
+
+    async def revert(self, differences: Sequence[FileDifference]) -> None:
+        """Take the differences out of the checkout."""
+        await write_back(self.shadow, self.repo, [Move.backward(each) for each in differences])
+
+    async def reject(self, differences: Sequence[FileDifference]) -> None:
+        """Take the differences out of the worktree."""
+        await write_back(self.shadow, self.worktree, [Move.backward(each) for each in differences])
 
 
 async def open_room(

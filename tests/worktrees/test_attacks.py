@@ -9,6 +9,7 @@ from coder.errors import CoderError, GitError
 from coder.testing.repositories import FILES, commit_files, git, make_repository, write_files
 from coder.worktrees import tree
 from coder.worktrees.git import checked_ref, run_git
+from coder.worktrees.hunks import text_diff
 from coder.worktrees.worktree import (
     add_worktree,
     has_unsaved_work,
@@ -142,12 +143,12 @@ async def test_no_trap_is_sprung_by_any_call_of_the_host(tmp_path: Path, lay: Ca
     await room.differences()
     found = await room.differences()
     for difference in found:
-        await tree.unified_diff(room.shadow, difference)
+        await text_diff(room.shadow, difference)
     ours = [each for each in found if each.file_path in ("README.md", "new.txt")]
     assert len(ours) == 2
-    await tree.apply_to_checkout(room.shadow, room.repo, ours)
-    await tree.revert_in_checkout(room.shadow, room.repo, ours)
-    await tree.restore_base(room.shadow, ours)
+    await room.apply(ours)
+    await room.revert(ours)
+    await room.reject(ours)
     await inspect_repository(room.repo)
     await inspect_repository(room.worktree / "src")
     await list_worktrees(room.repo)

@@ -10,7 +10,6 @@ import pytest
 
 from coder.errors import MergeConflict
 from coder.testing.repositories import FILES, commit_files, git, write_files
-from coder.worktrees import tree
 from tests.worktrees.room import Room, open_room
 
 TEXT = "".join(f"line {number}\n" for number in range(30))
@@ -32,11 +31,11 @@ def content_of(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 async def apply(room: Room) -> None:
-    await tree.apply_to_checkout(room.shadow, room.repo, await room.differences())
+    await room.apply(await room.differences())
 
 
 async def revert(room: Room) -> None:
-    await tree.revert_in_checkout(room.shadow, room.repo, await room.differences())
+    await room.revert(await room.differences())
 
 
 def change_everything(worktree: Path) -> None:
@@ -80,7 +79,7 @@ async def test_rejecting_gives_the_worktree_its_base_back(tmp_path: Path) -> Non
     before = content_of(room.worktree)
     change_everything(room.worktree)
 
-    await tree.restore_base(room.shadow, await room.differences())
+    await room.reject(await room.differences())
 
     assert content_of(room.worktree) == before
     assert await room.differences() == []
@@ -93,7 +92,7 @@ async def test_rejecting_one_file_leaves_the_others(tmp_path: Path) -> None:
     found = await room.differences()
     (renamed,) = [each for each in found if each.operation == "rename"]
 
-    await tree.restore_base(room.shadow, [renamed])
+    await room.reject([renamed])
 
     assert (room.worktree / "old" / "name.txt").exists()
     assert not (room.worktree / "name.txt").exists()
@@ -255,7 +254,7 @@ async def test_a_failure_in_the_middle_is_undone(tmp_path: Path) -> None:
     before = content_of(room.repo)
 
     with pytest.raises(MergeConflict, match="cannot be written"):
-        await tree.apply_to_checkout(room.shadow, room.repo, [*found, impossible])
+        await room.apply([*found, impossible])
 
     assert content_of(room.repo) == before
 
@@ -268,7 +267,7 @@ async def test_the_checkouts_git_folder_is_never_written(tmp_path: Path) -> None
 
     for path in (".git/config", ".git/hooks/pre-commit", ".GIT/x", "sub/.git/config"):
         with pytest.raises(MergeConflict):
-            await tree.apply_to_checkout(room.shadow, room.repo, [new.model_copy(update={"file_path": path})])
+            await room.apply([new.model_copy(update={"file_path": path})])
 
     assert (room.repo / ".git" / "config").read_bytes() == config
     assert not (room.repo / ".git" / "hooks" / "pre-commit").exists()
@@ -281,6 +280,6 @@ async def test_a_path_that_leads_out_of_the_checkout_is_never_written(tmp_path: 
 
     for path in ("../escaped", "src/../../escaped", str(tmp_path / "escaped")):
         with pytest.raises(MergeConflict):
-            await tree.apply_to_checkout(room.shadow, room.repo, [new.model_copy(update={"file_path": path})])
+            await room.apply([new.model_copy(update={"file_path": path})])
 
     assert not (tmp_path / "escaped").exists()

@@ -217,7 +217,7 @@ def test_the_files_of_the_tree_are_reached_without_following_any_link(tmp_path: 
         with pytest.raises(PathEscape):
             root.state("link-to-folder/file")
         with pytest.raises(PathEscape):
-            root.prepare("link-to-outside/file", b"", is_link=False, is_executable=False, mode=None)
+            root.prepare("link-to-outside/file", b"", is_link=False, is_executable=False, mode=None, token="t")
         root.remove("link-to-secret")
 
     assert (tmp_path / "outside" / "secret").exists()

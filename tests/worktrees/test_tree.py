@@ -10,6 +10,8 @@ from coder.errors import GitError
 from coder.model.changes import FileDifference
 from coder.testing.repositories import FILES, commit_files, git, make_repository, write_files
 from coder.worktrees import tree
+from coder.worktrees.hunks import text_diff
+from coder.worktrees.moves import Move, move_in_tree
 from coder.worktrees.names import shown_name, stored_name
 from tests.worktrees.room import open_room
 
@@ -78,7 +80,7 @@ async def test_an_edit_of_the_same_size_in_the_same_second_is_seen(tmp_path: Pat
     for number in range(5):
         (room.worktree / "script.sh").write_text(f"ech{number}\n")
         (difference,) = await room.differences()
-        assert f"+ech{number}" in await tree.unified_diff(room.shadow, difference)
+        assert f"+ech{number}" in (await text_diff(room.shadow, difference)).shown
 
 
 async def test_a_file_back_at_its_base_is_no_difference(tmp_path: Path) -> None:
@@ -182,8 +184,8 @@ async def test_odd_names_are_shown_and_found_again(tmp_path: Path) -> None:
     assert {each.file_path for each in found} >= {'"caf\\351.txt"', "ünï ☃", "-x"}
     for each in found:
         each.file_path.encode()
-        assert "+text" in await tree.unified_diff(room.shadow, each)
-    await tree.restore_base(room.shadow, found)
+        assert "+text" in (await text_diff(room.shadow, each)).shown
+    await room.reject(found)
     assert await room.differences() == []
 
 
@@ -209,7 +211,7 @@ async def test_files_are_compared_byte_for_byte_whatever_the_attributes_say(tmp_
     assert difference.new_blob is not None
     blobs = await room.shadow.read_blobs([difference.new_blob])
     assert blobs[difference.new_blob] == b"x\r\n" + before
-    await tree.restore_base(room.shadow, [difference])
+    await room.reject([difference])
     assert (room.worktree / "src" / "long.py").read_bytes() == before
 
 
@@ -234,10 +236,10 @@ async def test_a_repository_with_sha_256_works(tmp_path: Path) -> None:
     deleted, edited = sorted(await room.differences(), key=lambda each: each.operation)
 
     assert len(deleted.base_blob or "") == 64
-    assert "-# Sample" in await tree.unified_diff(room.shadow, deleted)
-    assert await tree.replace_in_tree(room.shadow, room.base, [deleted, edited], "new") == await tree.snapshot(
-        room.shadow
-    )
+    assert "-# Sample" in (await text_diff(room.shadow, deleted)).shown
+    assert await move_in_tree(
+        room.shadow, room.base, [Move.forward(each) for each in [deleted, edited]]
+    ) == await tree.snapshot(room.shadow)
 
 
 @pytest.mark.scenario("worktrees: A change as a diff")
@@ -246,10 +248,10 @@ async def test_a_change_is_shown_as_gits_own_diff(tmp_path: Path) -> None:
     write_files(room.worktree, {"src/long.py": TEXT.replace("line 3\n", "line x\n").replace("line 20\n", "")})
     (difference,) = await room.differences()
 
-    diff = await tree.unified_diff(room.shadow, difference)
+    diff = await text_diff(room.shadow, difference)
 
-    assert diff + "" == git(room.worktree, "diff", "--full-index", "--", "src/long.py") + "\n"
-    first, second = tree.split_hunks(diff)
+    assert diff.shown + "" == git(room.worktree, "diff", "--full-index", "--", "src/long.py") + "\n"
+    first, second = (hunk.shown for hunk in diff.hunks)
     assert first.lines[3:5] == ("-line 3", "+line x")
     assert second.header.startswith("@@ -18,7 +18,6 @@")
     assert first.id != second.id
@@ -259,9 +261,9 @@ async def test_a_hunk_keeps_its_id_when_it_moves(tmp_path: Path) -> None:
     room = await open_room(tmp_path, SAMPLE)
     edited = TEXT.replace("line 20\n", "line x\n")
     write_files(room.worktree, {"src/long.py": edited})
-    (alone,) = tree.split_hunks(await tree.unified_diff(room.shadow, (await room.differences())[0]))
+    (alone,) = (await text_diff(room.shadow, (await room.differences())[0])).hunks
     write_files(room.worktree, {"src/long.py": "first\nsecond\n" + edited})
-    hunks = tree.split_hunks(await tree.unified_diff(room.shadow, (await room.differences())[0]))
+    hunks = (await text_diff(room.shadow, (await room.differences())[0])).hunks
 
     assert [hunk.id for hunk in hunks][1] == alone.id
 
@@ -276,8 +278,8 @@ async def test_moving_files_in_a_tree_gives_exactly_the_other_tree(tmp_path: Pat
     new = await tree.snapshot(room.shadow)
     found = await tree.differences(room.shadow, room.base, new)
 
-    assert await tree.replace_in_tree(room.shadow, room.base, found, "new") == new
-    assert await tree.replace_in_tree(room.shadow, new, found, "base") == room.base
+    assert await move_in_tree(room.shadow, room.base, [Move.forward(each) for each in found]) == new
+    assert await move_in_tree(room.shadow, new, [Move.backward(each) for each in found]) == room.base
 
 
 @pytest.mark.scenario("worktrees: The host died during a snapshot")
