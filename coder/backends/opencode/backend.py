@@ -166,9 +166,16 @@ class OpencodeBackend:
     async def _start(self, options: SessionOptions) -> None:
         await self._heed_plugins(options.worktree_path)
         home = Home(self._folder / options.session_id / options.agent)
-        server = Server(self._provider.label, self._command, home, self._supervisor, self._limits)
-        self._server = server
-        await server.open(self._group, self._env, options.worktree_path)
+        self._server = server = Server(
+            self._provider.label,
+            self._command,
+            self._env,
+            home,
+            options.worktree_path,
+            supervisor=self._supervisor,
+            limits=self._limits,
+        )
+        await server.open(self._group)
         self._group.start_soon(self._feed.follow, server)
         with anyio.move_on_after(self._limits.request):
             await self._feed.wait_connected()

@@ -14,6 +14,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
+from coder.backends.held import Held
 from coder.backends.opencode.home import PASSWORD, Home
 from coder.backends.opencode.http import HEARTBEAT_SECONDS, Http
 from coder.backends.turn import AgentLimits
@@ -38,26 +39,36 @@ class ServerUnavailable(AgentUnavailable):
     """There is no server to be had; the same program may do as an ACP agent."""
 
 
-class Server:
-    """`gone` is set when the server and all it started have ended; `end` says why, from when `ending` is set."""
+class Server(Held):
+    """Up when it answers, and only to us; gone when it and all it started have ended.
+
+    `end` says why from when `ending` is set.
+    """
 
     def __init__(
-        self, label: str, command: tuple[str, ...], home: Home, supervisor: Supervisor, limits: AgentLimits
+        self,
+        label: str,
+        command: tuple[str, ...],
+        env: Mapping[str, str],
+        home: Home,
+        worktree: Path,
+        *,
+        supervisor: Supervisor,
+        limits: AgentLimits,
     ) -> None:
+        super().__init__()
         self._label = label
         self._command = command
+        self._env = env
         self._home = home
+        self._worktree = worktree
         self._supervisor = supervisor
         self._limits = limits
-        self._life = anyio.CancelScope()
         self._http: Http | None = None
         self.port: int | None = None
         self.version: str | None = None
         self._child: Child | None = None
-        self.is_up = False
-        self.end: AgentError | None = None
         self.ending = anyio.Event()
-        self.gone = anyio.Event()
 
     @property
     def http(self) -> Http:
@@ -66,33 +77,19 @@ class Server:
             raise self.end or AgentDied(f"{self._label} is not running")
         return self._http
 
-    async def open(self, group: TaskGroup, env: Mapping[str, str], worktree: Path) -> None:
-        """Start the server; it answers, and only to us, when this returns.
+    async def open(self, group: TaskGroup) -> None:
+        """Start the server.
 
         Raises:
             ServerUnavailable: it does not start, is not healthy, or does not demand its password.
             AgentUnavailable: the program or the worktree is missing.
         """
-        is_open = False
         try:
-            await group.start(self._hold, env, worktree)
-            is_open = True
+            await super().open(group)
         except AgentUnavailable:
             raise
         except AgentError as error:
             raise ServerUnavailable(f"{self._label} server: {error}", stderr=error.fields.get("stderr")) from error
-        finally:
-            if not is_open:
-                self.gone.set()
-
-    def kill(self) -> None:
-        """Begin to end the server; `gone` follows within the deadlines of the ladder."""
-        self._life.cancel()
-
-    async def close(self) -> None:
-        """End what runs in the server, then the server."""
-        self.kill()
-        await self.gone.wait()
 
     async def obituary(self, error: AgentError) -> AgentError:
         """Why a request failed: the server's death, where it is dead or about to be found so."""
@@ -105,36 +102,33 @@ class Server:
         """How much memory the server and all it started hold now."""
         return await self._child.resident_bytes() if self._child and self.is_up else 0
 
-    async def _hold(self, env: Mapping[str, str], worktree: Path, *, task_status: TaskStatus[None]) -> None:
+    async def _hold(self, task_status: TaskStatus[None]) -> None:
+        worktree, password = self._worktree, secrets.token_urlsafe(32)
         if not await anyio.Path(worktree).is_dir():
             raise AgentUnavailable(f"{self._label}: the worktree is gone: {worktree}")
-        await to_thread.run_sync(self._home.prepare, env, TESTED_VERSION)
-        password = secrets.token_urlsafe(32)
+        await to_thread.run_sync(self._home.prepare, self._env, TESTED_VERSION)
         spec = ChildSpec(
             (*self._command, *ARGUMENTS),
             self._home.cwd,
-            {**self._home.environment(env, worktree), PASSWORD: password},
+            {**self._home.environment(self._env, worktree), PASSWORD: password},
             write_timeout=self._limits.write,
         )
         spec = replace(spec, stop=replace(spec.stop, polite=2 * _FAREWELL))
-        try:
-            async with AsyncExitStack() as stack, self._supervisor.open_child(spec) as child:
-                self._child = child
-                try:
-                    with self._life:
-                        http = await self._reach(child, password, worktree)
-                        self._http = await stack.enter_async_context(http)
-                        await self._check_health(http)
-                        self.is_up = True
-                        task_status.started()
-                        await self._drain(child)
-                        await child.wait()
-                finally:
-                    self.is_up = False
-                    with anyio.CancelScope(shield=True):
-                        await self._bury(child)
-        finally:
-            self.gone.set()
+        async with AsyncExitStack() as stack, self._supervisor.open_child(spec) as child:
+            self._child = child
+            try:
+                with self._life:
+                    http = await self._reach(child, password, worktree)
+                    self._http = await stack.enter_async_context(http)
+                    await self._check_health(http)
+                    self.is_up = True
+                    task_status.started()
+                    await self._drain(child)
+                    await child.wait()
+            finally:
+                self.is_up = False
+                with anyio.CancelScope(shield=True):
+                    await self._bury(child)
 
     async def _reach(self, child: Child, password: str, worktree: Path) -> Http:
         limits = self._limits
