@@ -140,7 +140,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             pool,
             permissions,
             sessions,
-            Turns(store, journal, pool, permissions, changes, sessions),
+            Turns(store, journal, pool, permissions, changes, sessions, providers),
             providers,
             mode=lambda: listener.mode,
         )

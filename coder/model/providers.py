@@ -91,6 +91,8 @@ class ProbeResult(Value):
     accepts_files: bool = False
     """Whether the content of files that are neither text nor image may be sent; links always may."""
     signed_in: bool | None = None
+    refused_prompt: bool = False
+    """Nobody is signed in although a session could be opened: an agent that was prompted has said so."""
     auth_methods: tuple[AuthMethod, ...] = ()
     error: str | None = None
     launched_as: str | None = None
