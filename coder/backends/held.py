@@ -1,6 +1,8 @@
 """What lives longer than the call that opens it: one task enters it, holds it and leaves it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -45,3 +47,18 @@ class Held(ABC):
             await self._hold(task_status)
         finally:
             self.gone.set()
+
+
+@asynccontextmanager
+async def open_group() -> AsyncGenerator[TaskGroup]:
+    """A task group that is cancelled at the end of the block, whose own error comes through as it is."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+        try:
+            yield group
+        except Exception as error:
+            failure = error  # raised below: the task group would wrap it
+        finally:
+            group.cancel_scope.cancel()
+    if failure:
+        raise failure

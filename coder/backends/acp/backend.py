@@ -32,6 +32,7 @@ from coder.backends.base import (
     SessionOptions,
     TurnResult,
 )
+from coder.backends.held import open_group
 from coder.backends.turn import AgentLimits, Turn, fault_of, needs_login
 from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AuthRequired, CoderError, InvalidInput
@@ -336,15 +337,10 @@ async def open_acp_backend(
 
     `emit` takes events outside of turns.
     """
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
+    async with open_group() as group:
         backend = AcpBackend(provider, command, env, supervisor=supervisor, emit=emit, limits=limits, group=group)
         try:
             yield backend
-        except Exception as error:
-            failure = error  # raised below: the task group would wrap it
         finally:
             with anyio.CancelScope(shield=True):
                 await backend.dispose()
-    if failure:
-        raise failure
