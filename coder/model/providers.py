@@ -71,6 +71,8 @@ class Provider(Value):
     offer_terminal: bool = False
     protocol: int = Field(default=2, ge=1, le=2)
     """The newest version of the Agent Client Protocol that is offered to the agent; it may answer with an older one."""
+    share_server: bool = False
+    """Whether the sessions of one project use one server of the agent together; for those that have a server."""
     install_hint: str = ""
     login_command: tuple[str, ...] | None = None
 

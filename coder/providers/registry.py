@@ -77,6 +77,7 @@ def _overridden(provider: Provider, override: Override | None, home: str | None)
         "offer_fs": override.offer_fs,
         "offer_terminal": override.offer_terminal,
         "protocol": override.protocol,
+        "share_server": override.share_server,
         "install_hint": override.install_hint and override.install_hint.replace(PLATFORM, this_platform()),
         "login_command": override.login_command and _expanded(override.login_command, home),
     }

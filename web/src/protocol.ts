@@ -509,6 +509,7 @@ export interface Provider {
   offer_fs: boolean;
   offer_terminal: boolean;
   protocol: number;
+  share_server: boolean;
   install_hint: string;
   login_command: string[] | null;
 }

@@ -42,7 +42,7 @@ class ServerUnavailable(AgentUnavailable):
 class Server(Held):
     """Up when it answers, and only to us; gone when it and all it started have ended.
 
-    `end` says why from when `ending` is set.
+    `end` says why from when `ending` is set. Without a `worktree` it is shared by those of one project.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Server(Held):
         command: tuple[str, ...],
         env: Mapping[str, str],
         home: Home,
-        worktree: Path,
+        worktree: Path | None,
         *,
         supervisor: Supervisor,
         limits: AgentLimits,
@@ -64,6 +64,7 @@ class Server(Held):
         self._worktree = worktree
         self._supervisor = supervisor
         self._limits = limits
+        self._address: tuple[str, str] | None = None
         self._http: Http | None = None
         self.port: int | None = None
         self.version: str | None = None
@@ -77,12 +78,24 @@ class Server(Held):
             raise self.end or AgentDied(f"{self._label} is not running")
         return self._http
 
+    @property
+    def is_shared(self) -> bool:
+        return self._worktree is None
+
+    def reach(self, worktree: Path) -> Http:
+        """Requests that concern a worktree; for as long as the server is up. Raises AgentDied when it never was."""
+        if self._address is None:
+            raise self.end or AgentDied(f"{self._label} is not running")
+        url, password = self._address
+        silence = min(2.5 * HEARTBEAT_SECONDS, self._limits.inactivity)
+        return Http(url, password, worktree, timeout=self._limits.request, silence=silence)
+
     async def open(self, group: TaskGroup) -> None:
         """Start the server.
 
         Raises:
             ServerUnavailable: it does not start, is not healthy, or does not demand its password.
-            AgentUnavailable: the program or the worktree is missing.
+            AgentUnavailable: the program is missing.
         """
         try:
             await super().open(group)
@@ -91,26 +104,17 @@ class Server(Held):
         except AgentError as error:
             raise ServerUnavailable(f"{self._label} server: {error}", stderr=error.fields.get("stderr")) from error
 
-    async def obituary(self, error: AgentError) -> AgentError:
-        """Why a request failed: the server's death, where it is dead or about to be found so."""
-        if isinstance(error, AgentDied):
-            with anyio.move_on_after(_OBITUARY):
-                await self.gone.wait()
-        return self.end or error
-
     async def resident_bytes(self) -> int:
         """How much memory the server and all it started hold now."""
         return await self._child.resident_bytes() if self._child and self.is_up else 0
 
     async def _hold(self, task_status: TaskStatus[None]) -> None:
-        worktree, password = self._worktree, secrets.token_urlsafe(32)
-        if not await anyio.Path(worktree).is_dir():
-            raise AgentUnavailable(f"{self._label}: the worktree is gone: {worktree}")
+        password = secrets.token_urlsafe(32)
         await to_thread.run_sync(self._home.prepare, self._env, TESTED_VERSION)
         spec = ChildSpec(
             (*self._command, *ARGUMENTS),
             self._home.cwd,
-            {**self._home.environment(self._env, worktree), PASSWORD: password},
+            {**self._home.environment(self._env, self._worktree), PASSWORD: password},
             write_timeout=self._limits.write,
         )
         spec = replace(spec, stop=replace(spec.stop, polite=2 * _FAREWELL))
@@ -118,8 +122,8 @@ class Server(Held):
             self._child = child
             try:
                 with self._life:
-                    http = await self._reach(child, password, worktree)
-                    self._http = await stack.enter_async_context(http)
+                    self._address = await self._find(child), password
+                    self._http = http = await stack.enter_async_context(self.reach(self._worktree or self._home.cwd))
                     await self._check_health(http)
                     self.is_up = True
                     task_status.started()
@@ -130,7 +134,7 @@ class Server(Held):
                 with anyio.CancelScope(shield=True):
                     await self._bury(child)
 
-    async def _reach(self, child: Child, password: str, worktree: Path) -> Http:
+    async def _find(self, child: Child) -> str:
         limits = self._limits
         try:
             with anyio.fail_after(limits.initialize):
@@ -140,10 +144,9 @@ class Server(Held):
         except anyio.EndOfStream as error:
             await child.wait()
             raise self._death(child) from error
-        await self._prove_closed(url, worktree)
+        await self._prove_closed(url)
         self.port = int(url.rpartition(":")[2])
-        silence = min(2.5 * HEARTBEAT_SECONDS, limits.inactivity)
-        return Http(url, password, worktree, timeout=limits.request, silence=silence)
+        return url
 
     async def _read_address(self, child: Child) -> str:
         while True:
@@ -151,8 +154,8 @@ class Server(Held):
                 if found := _LISTENING.search(line):
                     return found[1].decode()
 
-    async def _prove_closed(self, url: str, worktree: Path) -> None:
-        async with Http(url, None, worktree, timeout=self._limits.request, silence=1) as stranger:
+    async def _prove_closed(self, url: str) -> None:
+        async with Http(url, None, self._home.cwd, timeout=self._limits.request, silence=1) as stranger:
             if (status := await stranger.status("/global/health")) != 401:
                 raise ServerUnavailable(f"{self._label} server answers strangers ({status}): it must not be used")
 
@@ -190,13 +193,12 @@ class Server(Held):
         await child.stop(say_goodbye)
 
     async def _dispose(self, http: Http) -> None:
-        """Let turns end: only then are their tools ended by the server itself."""
         try:
-            is_busy = bool(fields(await http.get("/session/status")))
-            await http.post("/global/dispose", {})
-            while is_busy:
-                await anyio.sleep(_LOOK)
-                is_busy = bool(fields(await http.get("/session/status")))
+            if self.is_shared:
+                # those who were there have left, each with what it had running
+                await http.post("/global/dispose", {})
+            else:
+                await wind_down(http, "/global/dispose")
         except CoderError as error:
             logger.debug("server not disposed: %s", error)
 
@@ -207,3 +209,16 @@ class Server(Held):
         if stderr:
             words = f"{words}: {stderr[-1].strip()[:500]}"
         return AgentDied(words, returncode=child.returncode, stderr=error.fields.get("stderr"))
+
+
+async def wind_down(http: Http, path: str) -> None:
+    """Have turns end by a request to dispose of them: only then are their tools ended by the server itself.
+
+    Raises:
+        AgentError: the server does not answer as it should.
+    """
+    is_busy = bool(fields(await http.get("/session/status")))
+    await http.post(path, {})
+    while is_busy:
+        await anyio.sleep(_LOOK)
+        is_busy = bool(fields(await http.get("/session/status")))
