@@ -19,6 +19,7 @@ const session: Session = {
   last_seq: 0,
   created_at: AT,
   updated_at: AT,
+  auto_apply: false,
 };
 
 function snapshot(more: Partial<SnapshotFrame> = {}): SnapshotFrame {

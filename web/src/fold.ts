@@ -357,6 +357,9 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
     case "model":
       draft.models = { ...draft.models, [agent]: event.model_id };
       return;
+    case "host_note":
+      draft.items.push({ ...told, kind: "notice", tone: "quiet", text: event.text });
+      return;
     case "unknown":
       draft.items.push({ ...told, kind: "unknown", raw: event.raw });
       return;
@@ -364,6 +367,7 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
     case "task_queued":
     case "task_updated":
     case "session_updated":
+    case "checkpoint_recorded":
       return;
     default:
       // A newer host may know more events than this pane: shown folded, never dropped.
