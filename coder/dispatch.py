@@ -9,7 +9,15 @@ import anyio
 from anyio.abc import TaskGroup
 
 from coder.backends.base import PromptInput
-from coder.errors import CoderError, Conflict, IdempotencyMismatch, InvalidInput, Unavailable, WrongState
+from coder.errors import (
+    AuthRequired,
+    CoderError,
+    Conflict,
+    IdempotencyMismatch,
+    InvalidInput,
+    Unavailable,
+    WrongState,
+)
 from coder.journal import Commit, Journal
 from coder.model.events import (
     TaskQueued,
@@ -24,6 +32,7 @@ from coder.model.values import new_id, now
 from coder.permissions import Permissions
 from coder.pool import AgentPool
 from coder.protocol import NewTask, Page, TaskPatch
+from coder.providers.probes import ways_to_sign_in
 from coder.providers.providers import Providers
 from coder.sessions import Sessions
 from coder.store import agent_sessions, tasks
@@ -195,7 +204,12 @@ class Dispatcher:
             NotFound, AgentUnavailable, AgentError: as `submit` and the start itself.
         """
         self._providers.require_usable(agent)
-        return await self._pool.warm(session_options(await self._sessions.get(session_id), agent))
+        options = session_options(await self._sessions.get(session_id), agent)
+        try:
+            return await self._pool.warm(options)
+        except AuthRequired as error:
+            await self._providers.mark_signed_out(agent, ways_to_sign_in(error), of_prompt=False)
+            raise
 
     async def reconcile(self) -> None:
         """After a crash: what may have reached an agent ends as interrupted, the rest waits again or is cancelled."""

@@ -9,7 +9,7 @@ from functools import partial
 
 import anyio
 
-from coder.backends.launch import Launch
+from coder.backends.launch import open_launch
 from coder.backends.turn import AgentLimits
 from coder.changes import Changes
 from coder.dispatch import Dispatcher
@@ -91,7 +91,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         url = settings.database_url or await enter(open_embedded(settings.home / "database"))
         store = await enter(open_store(url, run_id=run_id))
         supervisor = await enter(open_supervisor(settings.home, run_id))
-        launch = Launch(supervisor, environment, _agent_limits(settings), settings.home / "agents")
+        launch = await enter(open_launch(supervisor, environment, _agent_limits(settings), settings.home / "agents"))
         providers = await enter(
             open_providers(
                 settings.resolved_providers_path,
@@ -140,7 +140,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             pool,
             permissions,
             sessions,
-            Turns(store, journal, pool, permissions, changes, sessions),
+            Turns(store, journal, pool, permissions, changes, sessions, providers),
             providers,
             mode=lambda: listener.mode,
         )
@@ -154,7 +154,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             permissions=permissions,
             pool=pool,
             changes=changes,
-            projects=Projects(store),
+            projects=Projects(store, settings.home / "agents"),
             sessions=sessions,
             dispatcher=dispatcher,
         )

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import anyio
-from asyncpg import Connection
+from asyncpg import Connection, PostgresError
 
 from coder.errors import CoderError, NotFound, Unavailable
 from coder.model.changes import ChangeStatus
-from coder.model.events import AgentEvent, Record
+from coder.model.events import AgentEvent, Error, Record
 from coder.model.permissions import PermissionStatus
 from coder.model.values import now
 from coder.protocol import SnapshotFrame
@@ -99,6 +99,14 @@ class _Log:
         self.ring.append(encoded)
         self.ring_bytes += len(encoded)
 
+    def replace(self, row: events.NewRecord) -> None:
+        """Show another record under a number that was shown already: what is read again is what is stored."""
+        at = row.seq - self.first_seq
+        if 0 <= at < len(self.ring):
+            encoded = events.encode_record(*row)
+            self.ring_bytes += len(encoded) - len(self.ring[at])
+            self.ring[at] = encoded
+
     def open_gate(self) -> None:
         if self.gate is not None:
             gate, self.gate = self.gate, None
@@ -143,6 +151,12 @@ class Commit:
         self.rows.append(_encode(self._next, event, agent, task_id))
         self._next += 1
         return self._next - 1
+
+    def replace(self, row: events.NewRecord) -> None:
+        """Take another record under a number that was given out here."""
+        at = row.seq - self.rows[0][0].seq if self.rows else -1
+        if at >= 0:
+            self.rows[at] = row, events.encode_record(*row)
 
 
 class Follower:
@@ -236,7 +250,9 @@ class Journal:
                     yield commit
                     rows = [*log.pending, *(row for row, _ in commit.rows)]
                     if rows:
-                        await events.copy_records(connection, session_id, rows)
+                        for row in await events.copy_records(connection, session_id, rows, _substitute):
+                            log.replace(row)
+                            commit.replace(row)
             except Unavailable:
                 log.is_unsure = True
                 log.in_doubt = commit.rows if commit else []
@@ -400,21 +416,35 @@ class Journal:
             else:
                 held.append(log)
         try:
-            await self._store_logs(held)
-        except Unavailable as error:
-            logger.warning("storing is held up: %s", error, extra={"sessions": len(held)})
-        except Exception:
-            logger.exception("storing failed and is tried again", extra={"sessions": len(held)})
-        else:
-            return True
+            failed = await self._try_to_store(held)
         finally:
             for log in held:
                 log.writing.release()
             self._announce_flush()
-        for log in held:
+        for log in failed:
             log.is_unsure = True
             self._mark_dirty(log)
-        return False
+        return not failed
+
+    async def _try_to_store(self, logs: Sequence[_Log]) -> Sequence[_Log]:
+        """Store what these sessions have; returns those that have to be tried again."""
+        try:
+            await self._store_logs(logs)
+        except Unavailable as error:
+            logger.warning("storing is held up: %s", error, extra={"sessions": len(logs)})
+        except Exception as error:
+            if len(logs) > 1:
+                # what is wrong with one session does not hold up the others
+                return [failed for log in logs for failed in await self._try_to_store([log])]
+            ids = {"session": logs[0].session_id}
+            if isinstance(error, PostgresError):
+                # its text may quote the row
+                logger.error("storing failed and is tried again: SQLSTATE %s", error.sqlstate, extra=ids)
+            else:
+                logger.exception("storing failed and is tried again", extra=ids)
+        else:
+            return []
+        return logs
 
     async def _store_logs(self, logs: Sequence[_Log]) -> None:
         for log in logs:
@@ -424,7 +454,7 @@ class Journal:
             return
         try:
             async with self._store.transaction() as connection:
-                await events.copy_batches(connection, batches)
+                replaced = await events.copy_batches(connection, batches, _substitute)
         except NotFound as gone:
             for id in cast("tuple[str, ...]", gone.fields["session_ids"]):
                 self.forget(id)
@@ -432,6 +462,8 @@ class Journal:
             return
         for log in logs:
             if log.session_id in batches:
+                for row in replaced.get(log.session_id, []):
+                    log.replace(row)
                 log.mark_stored(batches[log.session_id][-1].seq, self._limits.ring_bytes)
 
 
@@ -452,6 +484,14 @@ async def open_journal(store: Store, limits: JournalLimits | None = None) -> Asy
 def _encode(seq: int, event: AgentEvent, agent: str | None, task_id: str | None) -> tuple[events.NewRecord, bytes]:
     at, body = now(), encode_model(event)
     return events.NewRecord(seq, at, agent, task_id, body), events.encode_record(seq, at, agent, task_id, body)
+
+
+def _substitute(session_id: str, refused: events.NewRecord, error: PostgresError) -> events.NewRecord:
+    """What is stored in place of a record that PostgreSQL refuses for a reason that nobody thought of."""
+    where = {"session": session_id, "seq": refused.seq, "agent": refused.agent, "task": refused.task_id}
+    logger.error("a record is refused and replaced: SQLSTATE %s", error.sqlstate, extra=where)
+    words = f"the database refused what belongs here (SQLSTATE {error.sqlstate})"
+    return refused._replace(event=encode_model(Error(code="record_refused", message=words)))
 
 
 def _frame_of(ring: list[bytes], start: int) -> list[bytes]:

@@ -202,6 +202,12 @@ class AgentPool:
         slot = self._slots.get((session_id, agent))
         return slot is not None and slot.is_warm and not slot.retire.is_set()
 
+    def renew(self, session_id: str, agent: str) -> None:
+        """Have the next turn begin with a new process, where nobody waits for this one and the agent can resume."""
+        slot = self._slots.get((session_id, agent))
+        if slot is not None and slot in self._idle_slots() and slot.can_resume:
+            slot.end()
+
     def report_success(self, session_id: str, agent: str) -> None:
         """A turn ended well: deaths before it no longer count as in a row."""
         if budget := self._budgets.get((session_id, agent)):

@@ -1,8 +1,10 @@
 """Projects: registered git repositories."""
 
+import shutil
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 
 from coder.errors import UnusableRepository
 from coder.model.sessions import Project
@@ -14,8 +16,11 @@ from coder.worktrees.worktree import inspect_repository
 
 
 class Projects:
-    def __init__(self, store: Store) -> None:
+    """What agents keep for all sessions of a project lies in `agents_folder`, under its id."""
+
+    def __init__(self, store: Store, agents_folder: Path) -> None:
         self._store = store
+        self._agents_folder = agents_folder
 
     async def register(self, body: NewProject) -> Project:
         """Register the repository that holds `repo_path`.
@@ -53,10 +58,11 @@ class Projects:
             return await projects.rename(connection, id, name)
 
     async def remove(self, id: str) -> None:
-        """Forget the project; its repository is not touched.
+        """Forget the project and delete what agents keep for it; its repository is not touched.
 
         Raises:
             Conflict: sessions are open in it.
         """
         async with self._store.transaction() as connection:
             await projects.delete(connection, id)
+        await to_thread.run_sync(lambda: shutil.rmtree(self._agents_folder / id, ignore_errors=True))

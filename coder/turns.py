@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
 
 from coder.backends.base import PromptContext, PromptInput, SessionOptions, TurnResult
 from coder.changes import Changes, Survey
-from coder.errors import CoderError, Conflict, Unavailable
+from coder.errors import AuthRequired, CoderError, Conflict, Unavailable
 from coder.journal import Commit, Journal
 from coder.model.events import (
     AgentEvent,
@@ -28,6 +28,8 @@ from coder.model.tasks import Fault, Task, TaskState
 from coder.model.tool_calls import ToolCall
 from coder.permissions import Permissions
 from coder.pool import AgentPool, Lease
+from coder.providers.probes import ways_to_sign_in
+from coder.providers.providers import Providers
 from coder.sessions import Sessions
 from coder.store import agent_sessions, tasks
 from coder.store.database import Store
@@ -95,6 +97,7 @@ class Turns:
         permissions: Permissions,
         changes: Changes,
         sessions: Sessions,
+        providers: Providers,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -104,6 +107,7 @@ class Turns:
         self._sessions = sessions
         self._left_out: dict[str, tuple[LeftOut, ...]] = {}
         """What was last told of each session whose snapshots lack files."""
+        self._providers = providers
 
     async def carry_out(self, turn: Turn) -> None:
         """The whole turn. Whatever happens in it ends up in its record; nothing is raised."""
@@ -120,8 +124,19 @@ class Turns:
             turn.done.set()
 
     async def _result_of(self, turn: Turn) -> TurnResult:
+        agent = turn.task.agent
         try:
-            return await self._run_turn(turn)
+            result = await self._run_turn(turn)
+            if result.error and result.auth_methods is not None:
+                advice = await self._providers.mark_signed_out(agent, result.auth_methods, of_prompt=True)
+                return replace(result, error=_with_advice(result.error, advice))
+            if result.ok and result.stop_reason != "cancelled":
+                await self._providers.mark_signed_in(agent)
+            return result
+        except AuthRequired as error:
+            advice = await self._providers.mark_signed_out(agent, ways_to_sign_in(error), of_prompt=False)
+            fault = Fault(code=error.stable_code, message=str(error))
+            return TurnResult(ok=False, error=_with_advice(fault, advice))
         except CoderError as error:
             return TurnResult(ok=False, error=Fault(code=error.stable_code, message=str(error)))
         except Exception as error:
@@ -142,6 +157,9 @@ class Turns:
                 await self._mark_working(turn)
                 with anyio.CancelScope(shield=True):
                     result = await self._prompt(turn, lease)
+        if result.auth_methods is not None:
+            # a process that runs may not notice that somebody signs in
+            self._pool.renew(task.session_id, task.agent)
         return result
 
     async def _prompt(self, turn: Turn, lease: Lease) -> TurnResult:
@@ -275,6 +293,10 @@ class Turns:
             except Unavailable as error:
                 logger.warning("a turn's end waits for the database: %s", error)
                 await anyio.sleep(RETRY_SECONDS)
+
+
+def _with_advice(fault: Fault, advice: str) -> Fault:
+    return fault.model_copy(update={"message": f"{fault.message}; to sign in, {advice}"}) if advice else fault
 
 
 def _ids(task: Task) -> dict[str, str]:

@@ -13,6 +13,7 @@ import anyio
 
 from coder.model.events import AgentEvent
 from coder.model.permissions import PermissionOption, PermissionOutcome
+from coder.model.providers import AuthMethod
 from coder.model.sessions import BackendKind
 from coder.model.tasks import Attachment, Fault, Usage
 from coder.model.tool_calls import ToolCall
@@ -94,6 +95,8 @@ class TurnResult:
     usage: Usage | None = None
     reached_agent: bool = True
     """False only when the prompt provably never left the host, so that the task may be tried again."""
+    auth_methods: tuple[AuthMethod, ...] | None = None
+    """The agent's ways to sign in, when that is what it wants first; else None."""
 
 
 class AgentBackend(Protocol):

@@ -18,6 +18,7 @@ from coder.backends.base import (
     SessionOptions,
     TurnResult,
 )
+from coder.backends.held import open_group
 from coder.errors import AgentError, AgentUnavailable
 from coder.model.events import AgentStatusChanged
 from coder.model.sessions import BackendKind
@@ -40,7 +41,6 @@ class FallbackBackend:
         emit: Emit,
     ) -> None:
         self._group = group
-        self._is_over = anyio.Event()
         self._agent = agent
         self._backend = first
         self._second = second
@@ -72,14 +72,10 @@ class FallbackBackend:
             self._backend = await self._group.start(self._hold, options)
             return await self._backend.ensure_session(options)
 
-    def end(self) -> None:
-        """Let go of the second way."""
-        self._is_over.set()
-
     async def _hold(self, options: SessionOptions, *, task_status: TaskStatus[AgentBackend]) -> None:
         async with self._second(options) as backend:
             task_status.started(backend)
-            await self._is_over.wait()
+            await anyio.sleep_forever()
 
     async def prompt(self, handle: AgentSessionHandle, input: PromptInput, context: PromptContext) -> TurnResult:
         return await self._backend.prompt(handle, input, context)
@@ -115,14 +111,5 @@ async def open_with_fallback(
 
     `unavailable` is what the first raises when the other may do. `emit` takes events outside of turns.
     """
-    failure: Exception | None = None
-    async with first as chosen, anyio.create_task_group() as group:
-        backend = FallbackBackend(group, agent, chosen, second, unavailable, emit)
-        try:
-            yield backend
-        except Exception as error:
-            failure = error  # raised below: the task group would wrap it
-        finally:
-            backend.end()
-    if failure:
-        raise failure
+    async with first as chosen, open_group() as group:
+        yield FallbackBackend(group, agent, chosen, second, unavailable, emit)

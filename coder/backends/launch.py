@@ -14,9 +14,10 @@ from coder.backends.acp.probe import probe_acp
 from coder.backends.base import AgentBackend, Emit, SessionOptions
 from coder.backends.fallback import open_with_fallback
 from coder.backends.opencode.backend import open_opencode_backend
-from coder.backends.opencode.home import Home
+from coder.backends.opencode.home import home_of
 from coder.backends.opencode.probe import probe_opencode
 from coder.backends.opencode.server import TESTED_VERSION, ServerUnavailable
+from coder.backends.opencode.servers import Servers, open_servers
 from coder.backends.turn import AgentLimits
 from coder.errors import AgentUnavailable, CoderError
 from coder.model.providers import ProbeResult, Provider
@@ -32,13 +33,19 @@ VERSION_SECONDS = 10.0
 class Launch:
     """Starts agents under one supervisor with the host's environment filtered for each.
 
-    What an agent keeps for a session lies in `folder`, under the session's id.
+    What an agent keeps for a session lies in `folder`, under the session's id, or its project's. Made by `open_launch`.
     """
 
     def __init__(
-        self, supervisor: Supervisor, environment: Mapping[str, str], limits: AgentLimits, folder: Path
+        self,
+        supervisor: Supervisor,
+        servers: Servers,
+        environment: Mapping[str, str],
+        limits: AgentLimits,
+        folder: Path,
     ) -> None:
         self._supervisor = supervisor
+        self._servers = servers
         self._environment = environment
         self._limits = limits
         self._folder = folder
@@ -60,8 +67,7 @@ class Launch:
             provider,
             command,
             env,
-            folder=self._folder,
-            supervisor=self._supervisor,
+            servers=self._servers,
             emit=emit,
             limits=self._limits,
         )
@@ -86,7 +92,7 @@ class Launch:
         options: SessionOptions,
     ) -> AsyncGenerator[AgentBackend]:
         """The same program over ACP, in the home that its server has, so that conversations go on."""
-        home = Home(self._folder / options.session_id / options.agent)
+        home = home_of(self._folder, provider, options)
         await to_thread.run_sync(home.prepare, env, TESTED_VERSION)
         environment = home.environment(env, options.worktree_path)
         async with self._open_acp(provider, (*command, "acp"), environment, emit) as backend:
@@ -137,3 +143,12 @@ class Launch:
 def _has_server(provider: Provider) -> bool:
     """Whether its server is to be used; an entry whose command is the ACP form of the program means that form."""
     return provider.transport == "opencode" and provider.command[-1] != "acp"
+
+
+@asynccontextmanager
+async def open_launch(
+    supervisor: Supervisor, environment: Mapping[str, str], limits: AgentLimits, folder: Path
+) -> AsyncGenerator[Launch]:
+    """Nothing runs yet; leaving ends the servers that are left."""
+    async with open_servers(supervisor, limits, folder) as servers:
+        yield Launch(supervisor, servers, environment, limits, folder)

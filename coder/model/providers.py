@@ -71,6 +71,8 @@ class Provider(Value):
     offer_terminal: bool = False
     protocol: int = Field(default=2, ge=1, le=2)
     """The newest version of the Agent Client Protocol that is offered to the agent; it may answer with an older one."""
+    share_server: bool = False
+    """Whether the sessions of one project use one server of the agent together; for those that have a server."""
     install_hint: str = ""
     login_command: tuple[str, ...] | None = None
 
@@ -91,6 +93,8 @@ class ProbeResult(Value):
     accepts_files: bool = False
     """Whether the content of files that are neither text nor image may be sent; links always may."""
     signed_in: bool | None = None
+    refused_prompt: bool = False
+    """Nobody is signed in although a session could be opened: an agent that was prompted has said so."""
     auth_methods: tuple[AuthMethod, ...] = ()
     error: str | None = None
     launched_as: str | None = None

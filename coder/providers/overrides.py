@@ -106,6 +106,7 @@ class Override(Input):
     offer_fs: StrictBool | None = None
     offer_terminal: StrictBool | None = None
     protocol: Literal[1, 2] | None = None
+    share_server: StrictBool | None = None
     install_hint: Line | None = None
     login_command: Annotated[Words, Field(min_length=1)] | None = None
 

@@ -190,7 +190,8 @@ class Probes:
         is_other = row.install_path != known.path or row.probe.launched_as != launch_digest(provider, self._environment)
         is_updated = known.version is not None and row.version is not None and row.version != known.version
         age = self._clock() - row.probed_at
-        is_poor = row.probe.error is not None or row.probe.signed_in is False
+        # another probe that gets a session opened would not prove that somebody has signed in meanwhile
+        is_poor = row.probe.error is not None or (row.probe.signed_in is False and not row.probe.refused_prompt)
         return is_other or is_updated or age > self._ttl or (is_poor and age > timedelta(seconds=self._limits.retry))
 
     async def _run(self, id: str, work: _Work) -> None:
@@ -261,8 +262,7 @@ class Probes:
         except TimeoutError:
             return ProbeResult(error=f"did not answer within {self._limits.probe:g} s"), ""
         except AuthRequired as error:
-            methods = error.fields.get("auth_methods")
-            return ProbeResult(signed_in=False, auth_methods=_auth_methods(methods)), _stderr(error)
+            return ProbeResult(signed_in=False, auth_methods=ways_to_sign_in(error)), _stderr(error)
         except CoderError as error:
             logger.info("probe failed: %s", error, extra={"agent": provider.id})
             return ProbeResult(error=str(error)[:MESSAGE_LIMIT] or error.stable_code), _stderr(error)
@@ -270,10 +270,33 @@ class Probes:
             logger.exception("probe broke", extra={"agent": provider.id})
             return ProbeResult(error=f"the probe broke: {type(error).__name__}"), ""
 
+    async def learn_refusal(self, provider: Provider, methods: tuple[AuthMethod, ...], *, of_prompt: bool) -> None:
+        """The agent at work wants a login first: nobody is signed in, whatever a probe has found."""
+        await self.look([provider])
+        known = self.known(provider.id)
+        probe = known.probe or ProbeResult()
+        update = {"signed_in": False, "refused_prompt": of_prompt, "error": None}
+        found = probe.model_copy(update={**update, "auth_methods": methods or probe.auth_methods})
+        await self._keep(provider, known.path, found, known.stderr)
+
+    async def learn_success(self, provider: Provider) -> None:
+        """The agent has worked: somebody is signed in. A probe that could not see what it offers is repeated."""
+        known = self.known(provider.id)
+        if known.probe is None or known.probe.signed_in is not False:
+            return
+        found = known.probe.model_copy(update={"signed_in": True, "refused_prompt": False})
+        await self._keep(provider, known.path, found, known.stderr)
+        if not found.models:
+            self.schedule(provider, force=True)
+
     async def _learn_probe(self, provider: Provider, path: str, result: ProbeResult, stderr: str) -> None:
         known = self.known(provider.id)
         if result.error is not None and known.probe is not None:
             result = known.probe.model_copy(update={"error": result.error})
+        await self._keep(provider, path, result, stderr)
+
+    async def _keep(self, provider: Provider, path: str | None, result: ProbeResult, stderr: str) -> None:
+        known = self.known(provider.id)
         result = result.model_copy(update={"launched_as": launch_digest(provider, self._environment)})
         row = AvailableAgent(
             id=provider.id, install_path=path, version=known.version, probe=result, probed_at=self._clock()
@@ -287,7 +310,9 @@ class Probes:
             logger.warning("a probe result could not be stored: %s", error, extra={"agent": provider.id})
 
 
-def _auth_methods(found: object) -> tuple[AuthMethod, ...]:
+def ways_to_sign_in(error: AuthRequired) -> tuple[AuthMethod, ...]:
+    """What the agent has listed when it refused."""
+    found = error.fields.get("auth_methods")
     methods = cast("Iterable[object]", found) if isinstance(found, list | tuple) else ()
     return tuple(method for method in methods if isinstance(method, AuthMethod))
 

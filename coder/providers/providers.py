@@ -10,7 +10,7 @@ import anyio
 from anyio import to_thread
 
 from coder.errors import AgentUnavailable, Conflict, Forbidden, InvalidInput, NotFound
-from coder.model.providers import Diagnostic, Provider, ProviderConfig, ProviderSnapshot
+from coder.model.providers import AuthMethod, Diagnostic, Provider, ProviderConfig, ProviderSnapshot
 from coder.model.values import Json, now
 from coder.protocol import ProviderPatch
 from coder.providers.diagnosis import diagnose
@@ -25,7 +25,7 @@ from coder.providers.overrides import (
 from coder.providers.presence import FindProgram, installed_at, presence
 from coder.providers.probes import Limits, Probe, Probes, ReadVersion
 from coder.providers.registry import Registry, load_registry
-from coder.providers.snapshot import snapshot_row
+from coder.providers.snapshot import snapshot_row, way_to_sign_in
 from coder.store.database import Store
 
 logger = logging.getLogger(__name__)
@@ -126,6 +126,24 @@ class Providers:
             program = provider.command[0]
             raise AgentUnavailable(f"{program} was not found; to install: {provider.install_hint}", id=id)
         return installed_at(provider, path)
+
+    async def mark_signed_out(self, id: str, methods: tuple[AuthMethod, ...], *, of_prompt: bool) -> str:
+        """The agent at work wants a login first: its row says so until a turn or a later probe succeeds.
+
+        `of_prompt`: it had opened a session before, so that only a probe that a person asks for, or a rare one, counts.
+        Returns what a person does to sign in, in words; empty where nothing is known of that.
+        """
+        provider = self._registry.providers.get(id)
+        if provider is None:
+            return ""
+        await self._probes.learn_refusal(provider, methods, of_prompt=of_prompt)
+        probe = self._probes.known(id).probe
+        return way_to_sign_in(provider, probe.auth_methods if probe else ())
+
+    async def mark_signed_in(self, id: str) -> None:
+        """The agent has carried out a turn: a row that says nobody is signed in does so no longer."""
+        if provider := self._registry.providers.get(id):
+            await self._probes.learn_success(provider)
 
     async def snapshot(self, *, force: bool = False) -> tuple[ProviderSnapshot, ...]:
         """Every provider as it stands, at once; what is due for a probe says loading and is probed in the background.

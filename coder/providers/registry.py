@@ -1,5 +1,6 @@
 """The resolved registry: the built-in catalogue, and what overrides make of it."""
 
+import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from coder.providers.overrides import Override, OverrideFile, parse_override, re
 
 PYTHON = "{python}"
 """Stands in a command for the interpreter that the host runs on."""
+PLATFORM = "{platform}"
+"""Stands for the operating system and processor, in the words that programs made for one of each are named by."""
+_PROCESSORS = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,22 @@ def _overridden(provider: Provider, override: Override | None, home: str | None)
         "offer_fs": override.offer_fs,
         "offer_terminal": override.offer_terminal,
         "protocol": override.protocol,
-        "install_hint": override.install_hint,
+        "share_server": override.share_server,
+        "install_hint": override.install_hint and override.install_hint.replace(PLATFORM, this_platform()),
         "login_command": override.login_command and _expanded(override.login_command, home),
     }
     return provider.model_copy(update={name: value for name, value in fields.items() if value is not None})
 
 
 def _expanded(command: tuple[str, ...], home: str | None) -> tuple[str, ...]:
-    program, *arguments = (sys.executable if word == PYTHON else word for word in command)
+    named = (word.replace(PLATFORM, this_platform()) for word in command)
+    program, *arguments = (sys.executable if word == PYTHON else word for word in named)
     if home and program.startswith("~/"):
         program = str(Path(home, program[2:]))
     return program, *arguments
+
+
+def this_platform() -> str:
+    """Such as `linux-x64` or `darwin-arm64`."""
+    machine = platform.machine().lower()
+    return f"{sys.platform}-{_PROCESSORS.get(machine, machine)}"

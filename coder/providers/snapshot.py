@@ -1,6 +1,6 @@
 """The provider snapshot: what is said and what is known of a provider, as one row for a person to choose from."""
 
-from coder.model.providers import Mode, Model, ProbeResult, Provider, ProviderSnapshot, SnapshotStatus
+from coder.model.providers import AuthMethod, Mode, Model, ProbeResult, Provider, ProviderSnapshot, SnapshotStatus
 from coder.providers.probes import Known
 
 
@@ -52,12 +52,17 @@ def _status(provider: Provider, known: Known, *, is_probing: bool) -> tuple[Snap
 
 def signed_out_advice(provider: Provider, probe: ProbeResult) -> str:
     """Words for a person who has to sign in to an agent first."""
-    commands = [method.command for method in probe.auth_methods if method.command]
+    way = way_to_sign_in(provider, probe.auth_methods)
+    return f"nobody is signed in; {way}" if way else "nobody is signed in"
+
+
+def way_to_sign_in(provider: Provider, methods: tuple[AuthMethod, ...]) -> str:
+    """What a person does to sign in: the agent's own command, the catalogue's, or what the agent says; may be empty."""
+    commands = [method.command for method in methods if method.command]
     command = commands[0] if commands else provider.login_command
     if command:
-        return f"nobody is signed in; run in a terminal: {' '.join(command)}"
-    ways = "; ".join(method.description or method.name for method in probe.auth_methods)
-    return f"nobody is signed in{': ' + ways if ways else ''}"
+        return f"run in a terminal: {' '.join(command)}"
+    return "; ".join(method.description or method.name for method in methods)
 
 
 def _models(provider: Provider, probe: ProbeResult) -> tuple[Model, ...]:

@@ -1,11 +1,11 @@
 """The journal's records. `seq` is contiguous from 1 per session; the session's row holds the newest number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import orjson
-from asyncpg import Connection
+from asyncpg import Connection, PostgresError
 from asyncpg import Record as Row
 
 from coder.errors import NotFound, WrongState
@@ -15,6 +15,9 @@ from coder.store.rows import found
 from coder.store.statements import sql
 
 _COLUMNS = ("session_id", "seq", "at", "agent", "task_id", "event")
+
+REFUSED = frozenset({"0A", "22", "23", "44", "54", "P0"})
+"""Classes of SQLSTATE that are about the row itself: unsupported, data, constraint, view, limit, trigger."""
 
 
 class NewRecord(NamedTuple):
@@ -46,21 +49,32 @@ def encode_record(seq: int, at: datetime, agent: str | None, task_id: str | None
     )
 
 
-async def copy_records(c: Connection, session_id: str, records: Sequence[NewRecord]) -> None:
+Substitute = Callable[[str, NewRecord, PostgresError], NewRecord]
+"""Makes the record that takes the place of a session's record that PostgreSQL refuses, under its number."""
+
+
+async def copy_records(
+    c: Connection, session_id: str, records: Sequence[NewRecord], substitute: Substitute | None = None
+) -> list[NewRecord]:
     """`copy_batches` for one session."""
-    await copy_batches(c, {session_id: records})
+    return (await copy_batches(c, {session_id: records}, substitute)).get(session_id, [])
 
 
-async def copy_batches(c: Connection, batches: Mapping[str, Sequence[NewRecord]]) -> None:
+async def copy_batches(
+    c: Connection, batches: Mapping[str, Sequence[NewRecord]], substitute: Substitute | None = None
+) -> dict[str, list[NewRecord]]:
     """Append records of several sessions and move their last numbers; call it inside a transaction.
+
+    Returns, by session, the records that took the place of refused ones.
 
     Raises:
         NotFound: sessions are gone; `session_ids` in the fields names them.
         WrongState: a journal does not stand just before its first record; `last_seqs` in the fields says where.
+        PostgresError: a record is refused, and there is no substitute, or that is refused too.
     """
     filled = {id: records for id, records in batches.items() if records}
     if not filled:
-        return
+        return {}
     for id, records in filled.items():
         _check_contiguous(id, records)
     before = [records[0].seq - 1 for records in filled.values()]
@@ -68,11 +82,14 @@ async def copy_batches(c: Connection, batches: Mapping[str, Sequence[NewRecord]]
     moved = await c.fetch(sql("move_last_seqs"), list(filled), before, last)
     if len(moved) < len(filled):
         await _explain_refusal(c, filled)
-    await c.copy_records_to_table(
-        "events",
-        records=[(id, *record) for id, records in filled.items() for record in records],
-        columns=_COLUMNS,
-    )
+    rows = [(id, record) for id, records in filled.items() for record in records]
+    if substitute is None:
+        await _copy(c, rows)
+        return {}
+    replaced: dict[str, list[NewRecord]] = {}
+    for id, record in await _copy_around(c, rows, substitute):
+        replaced.setdefault(id, []).append(record)
+    return replaced
 
 
 async def page(c: Connection, session_id: str, *, after: int = 0, limit: int = 100) -> list[Record]:
@@ -115,6 +132,32 @@ async def last_seq(c: Connection, session_id: str) -> int:
 async def all_last_seqs(c: Connection) -> dict[str, int]:
     """The newest stored number of every session."""
     return {row["id"]: row["last_seq"] for row in await c.fetch(sql("all_last_seqs"))}
+
+
+_Row = tuple[str, NewRecord]
+
+
+async def _copy(c: Connection, rows: Sequence[_Row]) -> None:
+    await c.copy_records_to_table("events", records=[(id, *record) for id, record in rows], columns=_COLUMNS)
+
+
+async def _copy_around(c: Connection, rows: Sequence[_Row], substitute: Substitute) -> list[_Row]:
+    """Copy all rows, halving what is refused until the row is found that has to be replaced."""
+    try:
+        async with c.transaction():
+            await _copy(c, rows)
+    except PostgresError as error:
+        if error.sqlstate[:2] not in REFUSED:
+            raise
+        if len(rows) == 1:
+            ((id, refused),) = rows
+            replaced = (id, substitute(id, refused, error))
+            await _copy(c, [replaced])
+            return [replaced]
+    else:
+        return []
+    half = len(rows) // 2
+    return [*await _copy_around(c, rows[:half], substitute), *await _copy_around(c, rows[half:], substitute)]
 
 
 def _check_contiguous(session_id: str, records: Sequence[NewRecord]) -> None:

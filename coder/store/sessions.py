@@ -6,7 +6,7 @@ from datetime import datetime
 from asyncpg import Connection, ForeignKeyViolationError, Record
 
 from coder.errors import NotFound
-from coder.model.sessions import Session, SessionState
+from coder.model.sessions import SESSION_TRANSITIONS, Session, SessionState
 from coder.protocol import Page
 from coder.store.cursors import check_limit, decode_cursor, page_of
 from coder.store.rows import found, wrong_state
@@ -50,11 +50,14 @@ async def patch(c: Connection, id: str, *, name: str | None, auto_apply: bool | 
 
 
 async def move(c: Connection, id: str, from_states: Collection[SessionState], to: SessionState) -> Session:
-    """Leave one of the named states for another.
+    """Leave one of the named states for another; being there already is fine where it is named too.
 
     Raises:
-        NotFound. WrongState: it is in none of them.
+        NotFound. WrongState: it is in none of them, or no transition leads from one of them.
     """
+    sources = {source for source, targets in SESSION_TRANSITIONS.items() if to in targets or source == to}
+    if illegal := sorted(set(from_states) - sources):
+        raise wrong_state("session", id, illegal[0], sources)
     row = await c.fetchrow(sql("move_session"), id, [str(state) for state in from_states], str(to))
     session = await get(c, id)
     if row is None:

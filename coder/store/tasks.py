@@ -1,7 +1,6 @@
 """Tasks: accepted, claimed by one, ended once."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from asyncpg import Connection, ForeignKeyViolationError, Record
 
@@ -13,17 +12,6 @@ from coder.store import sessions
 from coder.store.cursors import check_limit, decode_cursor, page_of
 from coder.store.rows import found, wrong_state
 from coder.store.statements import sql
-
-INTERRUPTED = Fault(code="interrupted", message="the host stopped while this turn was running")
-
-
-@dataclass(frozen=True)
-class Reconciled:
-    """What became of the tasks that a dead host left running."""
-
-    ended: tuple[Task, ...]
-    """Failed as `interrupted`, or cancelled where that was asked for before the prompt was sent."""
-    requeued: tuple[Task, ...]
 
 
 async def insert(c: Connection, task: Task, *, idempotency_key: str | None = None) -> Task:
@@ -169,16 +157,6 @@ async def unblock(c: Connection, id: str) -> Task:
 async def running_of_other_runs(c: Connection, run_id: str) -> tuple[Task, ...]:
     """What other runs left running, in the order it was accepted."""
     return tuple(_read(row) for row in await c.fetch(sql("running_tasks_of_other_runs"), run_id))
-
-
-async def reconcile(c: Connection, run_id: str) -> Reconciled:
-    """Give every task that another run left running its state: nothing that an agent may have seen runs again."""
-    failed = await c.fetch(sql("fail_interrupted_tasks"), run_id, _dumped(INTERRUPTED))
-    cancelled = await c.fetch(sql("cancel_unsent_tasks"), run_id)
-    requeued = await c.fetch(sql("requeue_unsent_tasks"), run_id)
-    return Reconciled(
-        ended=tuple(_read(row) for row in [*failed, *cancelled]), requeued=tuple(_read(row) for row in requeued)
-    )
 
 
 async def pending_count(c: Connection) -> int:

@@ -42,7 +42,7 @@ Trouble
 
 Environment
   DEMO_START_DELAY_MS       wait so long before the first answer
-  DEMO_LOGIN_NEEDED=1       want a login first: `authenticate`, or run once with --login
+  DEMO_LOGIN_NEEDED=1       want a login first: `authenticate`, or run once with --login; `prompt`: only when prompted
   DEMO_FAULT_AT=PLACE:FAULT at `start`, `initialize` or `session`: `die`, `hang` or `error`
   DEMO_PROTOCOL=2           speak version 2 of the protocol to a client that offers it
   DEMO_WITHOUT_RESUME=1     offer neither load nor resume
@@ -185,7 +185,7 @@ class Agent:
 
     def _new_session(self, params: Fields) -> Fields:
         self._suffer("session")
-        self._require_login()
+        self._require_login("session")
         id = f"demo-{os.urandom(8).hex()}"
         conversation = Conversation(self._folder, id, _cwd(params))
         conversation.save()
@@ -208,7 +208,7 @@ class Agent:
 
     def _reopen(self, params: Fields) -> Conversation:
         self._suffer("session")
-        self._require_login()
+        self._require_login("session")
         id = string(params.get("sessionId"))
         conversation = open_conversation(self._folder, id, _cwd(params))
         if conversation is None or self._environment.get("DEMO_WITHOUT_RESUME"):
@@ -234,8 +234,9 @@ class Agent:
             update: Fields = {"sessionUpdate": "available_commands_update", "availableCommands": COMMANDS}
             self._peer.notify("session/update", {"sessionId": id, "update": update})
 
-    def _require_login(self) -> None:
-        if not self._signed_in:
+    def _require_login(self, place: str) -> None:
+        is_late = self._environment.get("DEMO_LOGIN_NEEDED") == "prompt"
+        if not self._signed_in and is_late == (place == "prompt"):
             raise RequestRefused(LOGIN_NEEDED, "Authentication required")
 
     def _conversation(self, params: Fields) -> Conversation:
@@ -295,6 +296,7 @@ class Agent:
 
     def _start_turn(self, id: Json, params: Fields) -> None:
         conversation = self._conversation(params)
+        self._require_login("prompt")
         if conversation.id in self._turns:
             raise RequestRefused(INVALID_REQUEST, "a prompt of this session is running")
         blocks = [fields(block) for block in items(params.get("prompt"))]

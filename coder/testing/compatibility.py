@@ -23,6 +23,7 @@ from coder.model.events import (
     Text,
     UsageReported,
 )
+from coder.model.providers import ProviderSnapshot
 from coder.model.tasks import TaskState
 from coder.model.values import now
 from coder.processes import sweep
@@ -96,7 +97,8 @@ async def examine(name: str, folder: Path, database_url: str | None = None) -> R
                 for key, check in _CHECKS.items():
                     cells[key] = await _checked(check, trial)
             cells["login"] = await _checked(_login, trial)
-    filled = {key: cells.get(key, Cell("–")) for key in COLUMNS}
+    untried = Cell("–", f"not tried: {cells['initialize'].note}")
+    filled = {key: cells.get(key, untried) for key in COLUMNS}
     return Row(name, agent.label, agent.package, agent.version, filled, agent.note)
 
 
@@ -368,16 +370,23 @@ async def _exit(trial: Trial) -> Cell:
 async def _login(trial: Trial) -> Cell:
     offered = await trial.probe(SIGNED_OUT)
     if offered.signed_in is False:
-        ways = ", ".join(method.id for method in offered.auth_methods)
+        ways = _ways(offered)
         return Cell("yes", f"ways to sign in: {ways}") if ways else Cell("partly", "names no way to sign in")
     if offered.error:
         return Cell("no", _words(offered.error))
     if not trial.agent.needs_login:
         return Cell("–", "opens a session without a login")
     played = await trial.play("hello", room=trial.other, agent=SIGNED_OUT)
-    if played.task.error and played.task.error.code == "auth_required":
-        return Cell("partly", "opens a session without a login; the first prompt ends with `auth_required`")
-    return Cell("no", played.end)
+    if played.task.error is None or played.task.error.code != "auth_required":
+        return Cell("no", played.end)
+    refused = await trial.row(SIGNED_OUT)
+    if refused.signed_in is not False or not _ways(refused):
+        return Cell("no", "the first prompt ends with `auth_required`, and the host does not show it as signed out")
+    return Cell("partly", "opens a session without a login; the first prompt is refused, and shows it as signed out")
+
+
+def _ways(offered: ProviderSnapshot) -> str:
+    return ", ".join(method.id for method in offered.auth_methods)
 
 
 def _words(text: str) -> str:

@@ -32,8 +32,9 @@ _OPTIONS = {"once": "yes", "always": "yes-always", "reject": "no"}
 class Stream:
     """One open event stream. What is published is on its way when `put` returns."""
 
-    def __init__(self, sink: BufferedIOBase) -> None:
+    def __init__(self, sink: BufferedIOBase, directory: str) -> None:
         self.closed = threading.Event()
+        self.directory = directory
         self._sink = sink
 
     def put(self, data: bytes) -> None:
@@ -44,7 +45,7 @@ class Stream:
 
 
 class Hub:
-    """Every event goes to every stream that is open."""
+    """Every event goes to every stream that is open for its directory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,16 +63,17 @@ class Hub:
                 stream.closed.set()
             self._streams.clear()
 
-    def publish(self, kind: str, properties: Fields) -> None:
+    def publish(self, directory: str, kind: str, properties: Fields) -> None:
         data = _frame(kind, properties)
         with self._lock:
             self._streams = [stream for stream in self._streams if not stream.closed.is_set()]
             for stream in self._streams:
-                stream.put(data)
+                if stream.directory == directory:
+                    stream.put(data)
 
 
 def _frame(kind: str, properties: Fields) -> bytes:
-    return f"data: {json.dumps({'payload': {'type': kind, 'properties': properties}})}\n\n".encode()
+    return f"data: {json.dumps({'type': kind, 'properties': properties})}\n\n".encode()
 
 
 class PromptPeer(Peer):
@@ -90,8 +92,9 @@ class PromptPeer(Peer):
 class Conversation:
     """One session as the server knows it: its messages, and the turn that is running."""
 
-    def __init__(self, hub: Hub, id: str) -> None:
+    def __init__(self, hub: Hub, id: str, directory: str) -> None:
         self.id = id
+        self.directory = directory
         self.is_busy = False
         self.messages: list[Fields] = []
         self.asked: dict[str, tuple[Fields, queue.SimpleQueue[str | None]]] = {}
@@ -161,7 +164,7 @@ class Conversation:
         about: Fields = {"id": id, "sessionID": self.id, "permission": "edit", "patterns": ["a.txt"], "metadata": {}}
         asked: Fields = {**about, "always": ["*"], "tool": tool}
         self.asked[id] = asked, reply
-        self._hub.publish("permission.asked", asked)
+        self._hub.publish(self.directory, "permission.asked", asked)
         answer = reply.get()
         if answer is None:
             return {"outcome": {"outcome": "cancelled"}}
@@ -217,7 +220,7 @@ class Conversation:
         self._publish("session.idle", {})
 
     def _publish(self, kind: str, properties: Fields) -> None:
-        self._hub.publish(kind, {"sessionID": self.id, **properties})
+        self._hub.publish(self.directory, kind, {"sessionID": self.id, **properties})
 
     def _new(self, prefix: str) -> str:
         self._number += 1
@@ -263,7 +266,10 @@ class Front:
         except RequestRefused:
             return None
         found = string(answer.get("sessionId")) or id or ""
-        return self.conversations.setdefault(found, Conversation(self.hub, found))
+        return self.conversations.setdefault(found, Conversation(self.hub, found, os.path.realpath(cwd)))
+
+    def conversations_in(self, directory: str) -> list[Conversation]:
+        return [each for each in self.conversations.values() if each.directory == directory]
 
     def prompt(self, conversation: Conversation, body: Fields) -> None:
         """Carry out one prompt."""
@@ -320,7 +326,7 @@ class Exchange(BaseHTTPRequestHandler):
         if path is None:
             return
         match path.strip("/").split("/"):
-            case ["global", "event"]:
+            case ["event"]:
                 self._stream()
             case ["global", "health"]:
                 self._send({"healthy": True, "version": VERSION})
@@ -333,7 +339,7 @@ class Exchange(BaseHTTPRequestHandler):
             case ["config"]:
                 self._send({"model": f"{VENDOR}/demo-small", "default_agent": "ask"})
             case ["session", "status"]:
-                busy = [each.id for each in self.front.conversations.values() if each.is_busy]
+                busy = [each.id for each in self._conversations() if each.is_busy]
                 self._send({id: {"type": "busy"} for id in busy})
             case ["session", id]:
                 self._send_session(self.front.open(self._cwd(), id))
@@ -344,7 +350,7 @@ class Exchange(BaseHTTPRequestHandler):
                 found = [each for each in messages if fields(each.get("info")).get("id") == message_id]
                 self._send(found[0] if found else {"name": "NotFoundError"}, 200 if found else 404)
             case ["permission"]:
-                asked = (each for found in self.front.conversations.values() for each in found.asked.values())
+                asked = (each for found in self._conversations() for each in found.asked.values())
                 self._send([request for request, _ in asked])
             case _:
                 self._send([])
@@ -363,6 +369,10 @@ class Exchange(BaseHTTPRequestHandler):
                 threading.Thread(target=self.front.prompt, args=work, daemon=True).start()
             case ["session", id, "abort"]:
                 self.front.abort(self.front.conversations[id])
+                self._send(True)
+            case ["instance", "dispose"]:
+                for conversation in self._conversations():
+                    self.front.abort(conversation)
                 self._send(True)
             case ["demo", "cut"]:
                 self.front.hub.cut()
@@ -392,13 +402,16 @@ class Exchange(BaseHTTPRequestHandler):
     def _cwd(self) -> str:
         return unquote(self.headers.get("x-opencode-directory") or "/")
 
+    def _conversations(self) -> list[Conversation]:
+        return self.front.conversations_in(os.path.realpath(self._cwd()))
+
     def _stream(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.close_connection = True
-        stream = Stream(self.wfile)
+        stream = Stream(self.wfile, os.path.realpath(self._cwd()))
         self.front.hub.open(stream)
         stream.closed.wait()
 
@@ -414,7 +427,7 @@ class Exchange(BaseHTTPRequestHandler):
         if conversation is None:
             self._send({"name": "NotFoundError"}, 404)
         else:
-            self._send({"id": conversation.id, "directory": os.path.realpath(self._cwd()), "cost": 0})
+            self._send({"id": conversation.id, "directory": conversation.directory, "cost": 0})
 
     def _send(self, body: Json, status: int = 200) -> None:
         data = b"" if status == 204 else json.dumps(body).encode()

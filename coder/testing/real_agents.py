@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coder import resources
+from coder.providers.registry import this_platform
 from coder.testing.model_wires import CONTEXT, MODEL
 
 OPENCODE, OPENCODE_SERVER, SDK_EXAMPLE, AGENTAO = "opencode", "opencode-server", "sdk-example", "agentao"
@@ -166,17 +167,15 @@ def _codex(place: _Place) -> RealAgent:
 
 
 def _codexrs(place: _Place) -> RealAgent:
-    program, programs = place.node_program("codex-acp")
     return RealAgent(
         place.name,
-        "codex",
-        "Codex (adapter in Rust)",
+        "codex-rust",
+        "Codex (Rust adapter)",
         _CODEX_RUST,
         _npm_version("codexrs", _CODEX_RUST),
-        (program,),
+        (_installed(f"codexrs/node_modules/.bin/codex-acp-{this_platform()}"),),
         place.env({"TMPDIR": str(place.home / "tmp")}, _CODEX_KEYS),
         _codex_files(place),
-        programs,
         is_builtin=True,
         asking_mode="read-only",
         writes_by="bash",
@@ -314,7 +313,7 @@ def _deepagents(place: _Place) -> RealAgent:
         (_installed("deepagents/venv/bin/python"), script),
         place.env({}, _openai(place.model_url)),
         needs_login=False,
-        note="a library: started by the launcher in `tests/agents/deepagents/launch.py`",
+        note="a library, so the catalogue has no entry for it: started by `tests/agents/deepagents/launch.py`",
     )
 
 

@@ -114,13 +114,16 @@ class Trial:
 
     async def probe(self, provider: str) -> ProviderSnapshot:
         """What the host shows of the provider once it has asked the agent."""
-        providers = self.room.host.providers
-        [row] = await providers.refresh([provider])
+        [row] = await self.room.host.providers.refresh([provider])
         with anyio.fail_after(PATIENCE):
             while row.status == "loading":
                 await anyio.sleep(_LOOK)
-                row = next(row for row in await providers.snapshot() if row.id == provider)
+                row = await self.row(provider)
         return row
+
+    async def row(self, provider: str) -> ProviderSnapshot:
+        """What the host shows of the provider now."""
+        return next(row for row in await self.room.host.providers.snapshot() if row.id == provider)
 
     async def play(
         self,

@@ -1,10 +1,12 @@
 """The pane in a real Chromium, on a real host with the scripted agent."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, WebSocketRoute, expect
 
+from coder.protocol import ProviderPatch
 from coder.testing.harness import open_live_host
 from coder.testing.repositories import make_repository
 from tests.browser.pane import open_browser, open_pane
@@ -283,8 +285,64 @@ async def test_waiting_prompts_change_places_and_one_interrupts(tmp_path: Path, 
             await queued.last.get_by_role("button", name="Move queued prompt up").click()
             await expect(queued.first).to_contain_text("second words")
             await page.get_by_role("textbox", name="Prompt").fill("say urgent words")
-            await page.get_by_role("button", name="Send now").click()
+            await page.get_by_role("button", name="Interrupt").click()
             await expect(queued).to_have_count(0)
             await expect(page.get_by_role("group", name="Turn ended: Done")).to_have_count(3)
             said = await log.inner_text()
             assert said.index("urgent words") < said.index("second words") < said.index("first words")
+
+
+@pytest.mark.scenario("pane: A prompt joins the running turn")
+async def test_prompts_join_the_running_turn_from_the_keyboard_and_from_the_queue(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            await send(page, "say begun; listen")
+            answer = page.get_by_role("article", name="demo says")
+            await expect(answer).to_contain_text("begun")
+            box = page.get_by_role("textbox", name="Prompt")
+            await box.fill("say \\sone; listen")
+            await expect(page.get_by_role("button", name="Interrupt")).to_be_visible()
+            await expect(page.get_by_role("button", name="Steer")).to_be_visible()
+            await box.press("Control+Enter")
+            await expect(answer.last).to_contain_text("begun one")
+            await send(page, "say \\stwo")
+            queued = page.get_by_role("region", name="Queued prompt")
+            await queued.get_by_role("button", name="Send queued prompt now").click()
+            await expect(queued).to_have_count(0)
+            await expect(page.get_by_role("group", name="Turn ended: Done")).to_be_visible()
+            await expect(page.get_by_role("group", name="Turn ended")).to_have_count(1)
+            await expect(page.get_by_role("article", name="Your prompt")).to_have_count(3)
+            await expect(page.get_by_role("log")).to_contain_text("added to the turn of demo")
+            await expect(answer.last).to_contain_text("two")
+
+
+@pytest.mark.scenario("pane: Where an agent takes no input, sending now stops its turn")
+async def test_sending_now_stops_the_turn_of_an_agent_that_takes_no_input(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    program = Path(__file__).parents[1] / "contract" / "unsteerable_agent.py"
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        deaf = {"extends": "acp", "label": "Deaf", "command": [sys.executable, str(program)]}
+        patch = ProviderPatch.model_validate({"providers": {"deaf": deaf}})
+        await live.host.providers.patch(patch, merge_fields=False, may_write_code=True)
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            await page.get_by_label("Agent", exact=True).select_option("deaf")
+            await send(page, "say begun; hang")
+            log = page.get_by_role("log", name="Transcript")
+            answer = page.get_by_role("article", name="deaf says")
+            await expect(answer).to_contain_text("begun")
+            await send(page, "say waiting words")
+            await send(page, "say queued words; hang")
+            queued = page.get_by_role("region", name="Queued prompt")
+            await expect(queued).to_have_count(2)
+            await queued.last.get_by_role("button", name="Send queued prompt now").click()
+            await expect(answer.last).to_contain_text("queued words")
+            box = page.get_by_role("textbox", name="Prompt")
+            await box.fill("say urgent words")
+            await expect(page.get_by_role("button", name="Steer")).to_have_count(0)
+            await box.press("Control+Enter")
+            await expect(page.get_by_role("group", name="Turn ended: Done")).to_have_count(2)
+            said = await log.inner_text()
+            assert said.index("queued words") < said.index("urgent words") < said.index("waiting words")

@@ -20,7 +20,8 @@ from coder.backends.base import (
     SessionOptions,
     TurnResult,
 )
-from coder.backends.opencode.backend import open_opencode_backend
+from coder.backends.opencode.backend import OpencodeBackend, open_opencode_backend
+from coder.backends.opencode.servers import Servers, open_servers
 from coder.backends.turn import AgentLimits
 from coder.model.events import AgentEvent, Reasoning, Text, ToolCallStarted, ToolCallUpdated
 from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionStatus
@@ -171,15 +172,33 @@ def open_demo(
     )
 
 
-def open_demo_server(stage: Stage, env: Mapping[str, str] | None = None, limits: AgentLimits = LIMITS):
+@asynccontextmanager
+async def open_demo_server(
+    stage: Stage, env: Mapping[str, str] | None = None, limits: AgentLimits = LIMITS
+) -> AsyncGenerator[OpencodeBackend]:
     """The opencode backend over the scripted agent, which is dressed up as a server."""
+    async with (
+        open_servers(stage.supervisor, limits, stage.worktree.parent / "agents") as servers,
+        join_demo_server(stage, servers, env, limits) as backend,
+    ):
+        yield backend
+
+
+def join_demo_server(
+    stage: Stage,
+    servers: Servers,
+    env: Mapping[str, str] | None = None,
+    limits: AgentLimits = LIMITS,
+    *,
+    is_shared: bool = False,
+):
+    """The same, with servers that others may use too."""
     command = (*PYTHON, "coder.testing.opencode_server")
     return open_opencode_backend(
-        Provider(id="demo", label="Demo", command=command, transport="opencode"),
+        Provider(id="demo", label="Demo", command=command, transport="opencode", share_server=is_shared),
         command,
         {**stage.environment, **(env or {})},
-        folder=stage.worktree.parent / "agents",
-        supervisor=stage.supervisor,
+        servers=servers,
         emit=stage.emit_outside,
         limits=limits,
     )

@@ -139,6 +139,20 @@ async def test_an_agent_that_wants_a_login_says_how(tmp_path: Path) -> None:
         assert backend.health() == "down"
 
 
+@pytest.mark.parametrize("protocol", ["1", "2"])
+@pytest.mark.scenario("acp-backend: A prompt that is refused for want of a login is told with its ways")
+async def test_a_refused_prompt_ends_with_the_ways_to_sign_in(tmp_path: Path, protocol: str) -> None:
+    env = {"DEMO_LOGIN_NEEDED": "prompt", "DEMO_PROTOCOL": protocol}
+    async with open_stage(tmp_path) as stage, open_demo(stage, env) as backend:
+        handle = await backend.ensure_session(stage.options())
+        result = await stage.prompt(backend, handle, "say hello")
+        assert result.error is not None
+        assert result.error.code == "auth_required"
+        assert result.error.message == "Demo wants a login first: Authentication required"
+        assert result.auth_methods == backend.introduction.auth
+        assert [method.id for method in backend.introduction.auth] == ["demo-login", "demo-terminal"]
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
@@ -211,22 +225,26 @@ async def test_a_probe_tells_what_a_prompt_may_carry(tmp_path: Path, protocol: s
         assert (found.accepts_images, found.accepts_audio, found.accepts_files) == (True, False, True)
 
 
+@pytest.mark.scenario("acp-backend: A probe that fails says so in words")
+async def test_a_probe_of_an_agent_that_wants_a_login_is_no_failure(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        found = await _probe(stage, {"DEMO_LOGIN_NEEDED": "1"})
+        assert (found.signed_in, found.error) == (False, None)
+        assert [method.id for method in found.auth_methods] == ["demo-login", "demo-terminal"]
+
+
 @pytest.mark.parametrize(
-    ("env", "command", "signed_in", "words"),
-    [
-        ({"DEMO_LOGIN_NEEDED": "1"}, None, False, "wants a login"),
-        ({"DEMO_FAULT_AT": "initialize:die"}, None, None, "exit code 1"),
-        ({}, ("no-such-agent",), None, "not found"),
-    ],
-    ids=["login", "death", "missing"],
+    ("env", "command", "words"),
+    [({"DEMO_FAULT_AT": "initialize:die"}, None, "exit code 1"), ({}, ("no-such-agent",), "not found")],
+    ids=["death", "missing"],
 )
 @pytest.mark.scenario("acp-backend: A probe that fails says so in words")
 async def test_a_probe_that_fails_says_so_in_words(
-    tmp_path: Path, env: dict[str, str], command: tuple[str, ...] | None, signed_in: bool | None, words: str
+    tmp_path: Path, env: dict[str, str], command: tuple[str, ...] | None, words: str
 ) -> None:
     async with open_stage(tmp_path) as stage:
         found = await _probe(stage, env, command or (*PYTHON, "coder.testing.agent"))
-        assert found.signed_in is signed_in
+        assert found.signed_in is None
         assert words in (found.error or "")
 
 

@@ -57,7 +57,7 @@ async def test_a_permission_asked_while_nobody_listened_is_asked_after_the_recon
 @pytest.mark.scenario("opencode-backend: A stalled stream is opened again")
 async def test_a_stream_on_which_nothing_comes_is_opened_again(tmp_path: Path) -> None:
     limits = replace(LIMITS, inactivity=1.0, request=3.0)
-    faults = {"DEMO_HTTP": "global/event:stall!"}
+    faults = {"DEMO_HTTP": "/event:stall!"}
     async with open_stage(tmp_path) as stage, open_demo_server(stage, faults, limits) as backend:
         handle = await backend.ensure_session(stage.options())
         assert (await stage.prompt(backend, handle, "say a")).ok
@@ -122,7 +122,7 @@ async def test_a_server_does_not_start_where_the_repository_brings_plugins(tmp_p
         with pytest.raises(AgentUnavailable, match=place.replace(".", r"\.")) as refused:
             await backend.ensure_session(stage.options())
         assert refused.value.stable_code == "plugins_refused"
-        assert backend.server is None
+        assert backend.seat is None
 
 
 @pytest.mark.scenario("opencode-backend: Plugins that are allowed are told")
@@ -195,8 +195,8 @@ def _folder(tmp_path: Path) -> Path:
 
 
 def _http(backend: OpencodeBackend):
-    assert backend.server is not None
-    return backend.server.http
+    assert backend.seat is not None
+    return backend.seat.http
 
 
 def _bring_plugin(stage: Stage, place: str) -> None:

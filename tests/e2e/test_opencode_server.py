@@ -38,6 +38,11 @@ class Stage:
     """While this file is there, the program does not start as a server."""
     records: list[Record] = field(default_factory=list[Record])
 
+    async def beside(self) -> "Stage":
+        """Another session of the same project."""
+        session = await self.client.open_session(self.session.project_id)
+        return Stage(self.client, session, self.home, self.without_server)
+
     async def run_turn(self, text: str, meanwhile: Callable[[Record], None] = lambda _: None) -> TurnEnded:
         """One turn; every permission request is answered with its first option that allows once."""
         after = (await self.client.session(self.session.id)).last_seq
@@ -76,7 +81,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(tmp_path: Path, database_url: str, model_url: str) -> AsyncGenerator[Stage]:
+async def open_stage(
+    tmp_path: Path, database_url: str, model_url: str, *, is_shared: bool = False
+) -> AsyncGenerator[Stage]:
     try:
         real = real_agent(AGENT, tmp_path / "agent-home", model_url)
     except AgentMissing as missing:
@@ -86,7 +93,7 @@ async def open_stage(tmp_path: Path, database_url: str, model_url: str) -> Async
     program.write_text(f'#!/bin/sh\n[ "$1" = serve ] && [ -e {flag} ] && exit 3\nexec {real.command[0]} "$@"\n')
     program.chmod(0o755)
     home.mkdir()
-    entry = {"command": [str(program)], "env": dict(real.env)}
+    entry = {"command": [str(program)], "env": dict(real.env), "share_server": is_shared}
     (home / "coder-providers.json").write_text(json.dumps({"providers": {AGENT: entry}}))
     repository = make_repository(tmp_path / "repository", FILES)
     async with open_live_host(home, database_url) as live, live.client() as client:
@@ -178,6 +185,43 @@ async def test_a_conversation_with_the_server_goes_on_over_acp_when_there_is_no_
     assert stage.said() == "Noted.Over ACP."
     assert "marzipan" in heard
     assert [words for words in stage.told() if words.startswith("falls back to ACP: OpenCode server")]
+
+
+@pytest.mark.scenario("opencode-backend: Real sessions share a server and keep apart")
+async def test_two_sessions_share_the_real_server_which_is_killed_and_both_remember(tmp_path: Path, database_url: str):
+    with open_model_server() as model_url, anyio.fail_after(SECONDS):
+        async with open_stage(tmp_path, database_url, model_url, is_shared=True) as one:
+            two = await one.beside()
+            assert one.session.worktree_path is not None
+            Path(one.session.worktree_path, "AGENTS.md").write_text("Speak like a pirate.")
+            await one.run_turn('remember the word liquorice [[text {"text":"First."}]]')
+            heard_one = await _last_request(model_url)
+            await two.run_turn('remember the word nougat [[bash {"cmd":"pwd > out.txt"}]] [[text {"text":"Second."}]]')
+            heard_two = await _last_request(model_url)
+            rows = [await stage.agent_session() for stage in (one, two)]
+            (server,) = one.server_pids()
+            (change,) = (await two.client.changes(two.session.id)).items
+            detail = await two.client.change(change.id)
+            await one.client.close_agent(one.session.id, AGENT)
+            assert one.server_pids() == {server}
+
+            ended = await two.run_turn(LONG, _at_first_text(lambda: _kill(two)))
+            again = [await stage.run_turn('[[text {"text":"Back."}]]') for stage in (one, two)]
+            heard_again = await _last_request(model_url)
+            after = [await stage.agent_session() for stage in (one, two)]
+            assert len(one.server_pids() - {server}) == 1
+        assert one.server_pids() == set()
+
+    assert rows[0].server_port == rows[1].server_port
+    assert (one.said(), two.said().startswith("Second.")) == ("First.Back.", True)
+    assert "pirate" in heard_one
+    assert "pirate" not in heard_two
+    assert f"+{two.session.worktree_path}\n" in (detail.diff or "")
+    assert ended.error is not None
+    assert ended.error.code == "agent_died"
+    assert [turn.state for turn in again] == [TaskState.COMPLETED] * 2
+    assert [row.agent_session_id for row in after] == [row.agent_session_id for row in rows]
+    assert ("nougat" in heard_again, "liquorice" in heard_again) == (True, False)
 
 
 def _at_first_text(act: Callable[[], None]) -> Callable[[Record], None]:

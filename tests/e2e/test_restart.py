@@ -7,17 +7,34 @@ import anyio
 import pytest
 
 from coder.client import Client
+from coder.host import open_host
 from coder.model.events import Record
 from coder.model.sessions import Session
-from coder.model.tasks import TaskState
+from coder.model.tasks import Task, TaskState
+from coder.model.values import new_id, now
 from coder.protocol import Prompt
+from coder.store import tasks
+from coder.store.database import open_store
 from coder.testing.host_process import open_host_process
 from coder.testing.repositories import make_repository
+from coder.testing.rooms import Room, open_room, room_settings
 
 
 async def open_session(client: Client, repository: Path) -> Session:
     project = await client.register_project(str(make_repository(repository)))
     return await client.open_session(project.id)
+
+
+def waiting_task(session: Session) -> Task:
+    """A task as it is accepted."""
+    return Task(
+        id=new_id("tsk"),
+        session_id=session.id,
+        agent="demo",
+        input="say hello",
+        state=TaskState.PENDING,
+        created_at=now(),
+    )
 
 
 async def wait_for(client: Client, session: Session, type: str) -> None:
@@ -97,3 +114,37 @@ async def test_a_deleted_worktree_is_checked_out_again(tmp_path: Path, database_
         task = await client.prompt(session.id, Prompt(agent="demo", input="write back.txt x"))
         assert (await client.wait_for_task(task.id)).state is TaskState.COMPLETED
         assert (Path(session.worktree_path) / "README.md").exists()
+
+
+@pytest.mark.scenario("store: A dead run's tasks get a state")
+@pytest.mark.scenario("dispatch: a prompt that was joining a turn when its host died is not said again")
+async def test_tasks_of_a_dead_host_fail_end_or_wait_again(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        more = [await room.host.sessions.open(room.session.project_id, None, None) for _ in range(3)]
+        opened = [room.session, *more]
+    async with open_store(database_url, run_id="dead") as store, store.connection() as connection:
+        sent, unsent, unwanted, joining = [await tasks.insert(connection, waiting_task(one)) for one in opened]
+        for _ in range(3):
+            assert await tasks.claim(connection, "dead") is not None
+        await tasks.mark_sent(connection, sent.id, 1)
+        await tasks.request_cancel(connection, unwanted.id)
+        await tasks.block(connection, joining.id)
+    async with open_host(room_settings(tmp_path / "home", database_url), "token") as host:
+        found = [await host.dispatcher.get(task.id) for task in (sent, joining, unwanted)]
+        assert [task.state for task in found] == [TaskState.FAILED, TaskState.FAILED, TaskState.CANCELLED]
+        assert [task.error and task.error.code for task in found] == ["interrupted", "interrupted", None]
+        again = await Room(host, room.repository, opened[1]).ended(unsent)
+        assert (again.state, again.attempt) == (TaskState.COMPLETED, 2)
+
+
+@pytest.mark.scenario("store: A dead run's tasks get a state")
+async def test_a_host_that_looks_for_tasks_of_dead_ones_leaves_its_own_running(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        mine = await room.submit("say begun; listen")
+        await room.saw("text")
+        await room.host.dispatcher.reconcile()
+        assert (await room.host.dispatcher.get(mine.id)).state is TaskState.RUNNING
+        await room.submit("say more", when="steer")
+        assert (await room.ended(mine)).state is TaskState.COMPLETED

@@ -10,7 +10,7 @@ import pytest
 
 from coder.errors import NotFound
 from coder.journal import Follower, Journal, JournalLimits, open_journal
-from coder.model.events import Text, TurnStarted
+from coder.model.events import Error, Text, TurnStarted
 from coder.model.sessions import Project, SessionState
 from coder.model.values import new_id, now
 from coder.protocol import SnapshotFrame
@@ -231,3 +231,96 @@ async def test_a_snapshot_taken_while_records_flow_continues_without_a_gap(datab
         known = [record.event.text for record in snapshot.events if isinstance(record.event, Text)]
         assert (known + rest)[-len(words) :] == words[-len(known + rest) :]
         assert snapshot.seq + len(rest) == len(words)
+
+
+REFUSE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.event::text LIKE '%poison%' THEN RAISE EXCEPTION 'not this one: %', NEW.event; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+"""How a database may refuse a record; others are a CHECK, or a row that is too large."""
+
+
+async def stored_kinds(store: Store, session_id: str) -> list[str]:
+    """Texts, and the codes of errors in their places."""
+    async with store.connection() as connection:
+        records = await events.page(connection, session_id, after=0, limit=500)
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
+    shown = [record.event for record in records]
+    return [
+        event.code if isinstance(event, Error) else event.text for event in shown if isinstance(event, Error | Text)
+    ]
+
+
+@pytest.mark.scenario("journal: a refused record is replaced and all others are stored")
+@pytest.mark.parametrize("law", [REFUSE, "ALTER TABLE events ADD CHECK (event::text NOT LIKE '%poison%')"])
+async def test_a_refused_record_is_replaced_where_it_stood(
+    database_url: str, law: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_rooms(database_url, JournalLimits(store_delay=30)) as (store, journal, session):
+        async with store.connection() as connection:
+            await connection.execute(law)
+        other = await make_session(store)
+        for n in range(20):
+            await journal.append(session, Text(text="poison" if n in (3, 4, 19) else str(n)), agent="demo")
+            await journal.append(other, Text(text=str(n)))
+        with anyio.fail_after(10):
+            await journal.close()
+        expected = ["record_refused" if n in (3, 4, 19) else str(n) for n in range(20)]
+        assert await stored_kinds(store, session) == expected
+        assert await stored_texts(store, other) == [str(n) for n in range(20)]
+        async with journal.follow(session, 0) as follower:
+            read = [orjson.loads(record) for record in (await follower.receive()).encoded]
+        assert [record["event"].get("code") or record["event"]["text"] for record in read] == expected
+        assert read[3] == (await journal.page(session, 3, 1))[0].model_dump(mode="json")
+    refusals = [entry for entry in caplog.records if "refused" in entry.message]
+    assert [(entry.__dict__["session"], entry.__dict__["seq"]) for entry in refusals] == [
+        (session, 4),
+        (session, 5),
+        (session, 20),
+    ]
+    assert "poison" not in caplog.text
+
+
+@pytest.mark.scenario("journal: a refused record does not stop a state change")
+async def test_a_refused_record_does_not_stop_a_commit(database_url: str) -> None:
+    async with open_rooms(database_url, JournalLimits(store_delay=30)) as (store, journal, session):
+        async with store.connection() as connection:
+            await connection.execute(REFUSE)
+        async with journal.follow(session, 0) as follower:
+            for word in ("a", "poison", "b"):
+                await journal.append(session, Text(text=word))
+            async with journal.commit(session) as commit:
+                await sessions.patch(commit.connection, session, name="renamed", auto_apply=None)
+                for word in ("c", "poison", "d"):
+                    commit.append(Text(text=word))
+            shown = [orjson.loads(record)["event"] for record in (await follower.receive()).encoded]
+        expected = ["a", "record_refused", "b", "c", "record_refused", "d"]
+        assert [event.get("code") or event["text"] for event in shown] == expected
+        assert await stored_kinds(store, session) == expected
+        async with store.connection() as connection:
+            assert (await sessions.get(connection, session)).name == "renamed"
+
+
+@pytest.mark.scenario("journal: a session whose records cannot be stored holds up no other")
+async def test_a_session_that_cannot_be_stored_holds_up_no_other(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = JournalLimits(store_delay=0.001, retry_delay=0.02)
+    async with open_rooms(database_url, limits) as (store, journal, session):
+        other = await make_session(store)
+        async with store.connection() as connection:
+            await connection.execute(REFUSE.replace("'%poison%'", f"'%' AND NEW.session_id = '{session}'"))
+        await journal.append(session, Text(text="secret"))
+        await journal.append(other, Text(text="fine"))
+        with anyio.fail_after(10):
+            await journal.flush(other)
+            assert await stored_texts(store, other) == ["fine"]
+            async with store.connection() as connection:
+                await connection.execute("DROP TRIGGER refuse ON events")
+            await journal.flush(session)
+        assert await stored_texts(store, session) == ["secret"]
+    assert "secret" not in caplog.text

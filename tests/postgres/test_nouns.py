@@ -11,7 +11,7 @@ from coder.errors import Conflict, IdempotencyMismatch, NotFound, WrongState
 from coder.model.changes import ChangeStatus
 from coder.model.permissions import PermissionStatus
 from coder.model.providers import AvailableAgent, Model, ProbeResult
-from coder.model.sessions import AgentSessionStatus, SessionState, Worktree
+from coder.model.sessions import SESSION_TRANSITIONS, AgentSessionStatus, SessionState, Worktree
 from coder.model.values import now
 from coder.store import (
     agent_sessions,
@@ -63,6 +63,23 @@ async def test_a_state_that_was_left_in_between_is_told_apart_from_a_row_that_is
         assert caught.value.fields["state"] == "open"
         with pytest.raises(NotFound):
             await sessions.move(c, "nothing", {SessionState.OPENING}, SessionState.OPEN)
+
+
+@pytest.mark.scenario("store: A move that the state machine does not have is refused")
+async def test_a_session_is_moved_along_its_transitions_only(database_url: str) -> None:
+    async with connected_store(database_url) as (_, c):
+        session = await open_session(c)
+        for source, targets in SESSION_TRANSITIONS.items():
+            for illegal in set(SessionState) - targets - {source}:
+                with pytest.raises(WrongState):
+                    await sessions.move(c, session.id, {SessionState.OPEN, source}, illegal)
+        assert (await sessions.get(c, session.id)).state is SessionState.OPEN
+        for _ in range(2):
+            both = {SessionState.OPEN, SessionState.CLOSING}
+            assert (await sessions.move(c, session.id, both, SessionState.CLOSING)).state is SessionState.CLOSING
+        assert (
+            await sessions.move(c, session.id, {SessionState.CLOSING}, SessionState.OPEN)
+        ).state is SessionState.OPEN
 
 
 async def test_a_session_shows_its_worktree(database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""Tasks: accepted once, claimed by one, ended once, and given a state after a crash."""
+"""Tasks: accepted once, claimed by one, ended once."""
 
 from datetime import timedelta
 
@@ -146,32 +146,6 @@ async def test_a_task_whose_prompt_was_sent_does_not_go_back(database_url: str) 
         task = await claim(c, sent=True)
         with pytest.raises(WrongState):
             await tasks.requeue(c, task.id, task.attempt)
-
-
-@pytest.mark.scenario("store: A dead run's tasks get a state")
-async def test_tasks_of_a_dead_run_fail_or_wait_again_by_whether_the_prompt_was_sent(database_url: str) -> None:
-    async with connected_store(database_url) as (_, c):
-        for name in ("sent", "claimed", "unwanted", "mine"):
-            await queue(c, await open_session(c), name)
-        sent = await claim(c, "dead", sent=True)
-        claimed = await claim(c, "dead")
-        unwanted = await claim(c, "dead")
-        await tasks.request_cancel(c, unwanted.id)
-        mine = await claim(c, "alive", sent=True)
-        assert len(await tasks.running_of_other_runs(c, "alive")) == 3
-
-        reconciled = await tasks.reconcile(c, "alive")
-
-        assert [(task.id, task.state) for task in reconciled.ended] == [
-            (sent.id, TaskState.FAILED),
-            (unwanted.id, TaskState.CANCELLED),
-        ]
-        assert reconciled.ended[0].error is not None
-        assert reconciled.ended[0].error.code == "interrupted"
-        assert [task.id for task in reconciled.requeued] == [claimed.id]
-        assert (await tasks.get(c, claimed.id)).state is TaskState.PENDING
-        assert (await tasks.get(c, mine.id)).state is TaskState.RUNNING
-        assert (await claim(c)).id == claimed.id
 
 
 async def test_waiting_tasks_can_be_cancelled_failed_and_held_back(database_url: str) -> None:

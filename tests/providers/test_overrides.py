@@ -1,6 +1,7 @@
 """The catalogue and the override file, without a database: what is read, kept, refused and written."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from coder.errors import CoderError, Conflict, InvalidInput
 from coder.model.values import Json
 from coder.providers.overrides import OverrideFile, parse_override, read_overrides, save_overrides, stamp_of
 from coder.providers.presence import presence_rows
-from coder.providers.registry import Registry, load_builtin, load_registry
+from coder.providers.registry import Registry, load_builtin, load_registry, this_platform
 from tests.providers.room import write_overrides
 
-BUILTIN = ("opencode", "claude", "codex", "gemini", "goose", "qwen", "agentao", "demo")
+BUILTIN = ("opencode", "claude", "codex", "codex-rust", "gemini", "goose", "qwen", "agentao", "demo")
 AMP: dict[str, Json] = {"extends": "acp", "label": "Amp", "command": ["amp-acp"]}
 
 
@@ -53,8 +54,8 @@ def test_a_custom_agent_comes_after_the_built_in_ones_unless_it_is_ordered(tmp_p
 
     found = registry(tmp_path, entries)
 
-    names = ("first", "opencode", "claude", "codex", "gemini", "qwen", "agentao", "amp-acp", "goose", "demo")
-    assert tuple(found.providers) == names
+    between = [name for name in BUILTIN if name not in ("goose", "demo")]
+    assert list(found.providers) == ["first", *between, "amp-acp", "goose", "demo"]
     assert found.providers["amp-acp"].label == "Amp"
     assert not found.providers["amp-acp"].builtin
 
@@ -87,6 +88,16 @@ def test_a_program_may_be_named_from_home_and_python_stands_for_this_interpreter
 
     assert found["mine"].command == (str(tmp_path / "bin" / "mine"),)
     assert found["module"].command[0] == sys.executable
+
+
+@pytest.mark.scenario("providers: a program that is named by its platform is found")
+def test_platform_stands_for_the_words_that_programs_of_this_machine_are_named_by(tmp_path: Path) -> None:
+    found = registry(tmp_path, {"mine": {**AMP, "command": ["mine-{platform}"]}}).providers
+
+    assert re.fullmatch(rf"{sys.platform}-[a-z0-9_]+", this_platform())
+    assert found["mine"].command == (f"mine-{this_platform()}",)
+    assert found["codex-rust"].command == (f"codex-acp-{this_platform()}",)
+    assert found["codex-rust"].install_hint == f"npm install -g @zed-industries/codex-acp-{this_platform()}"
 
 
 def test_the_example_file_is_sound() -> None:

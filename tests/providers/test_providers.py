@@ -12,6 +12,7 @@ from coder.model.providers import AuthMethod, Command, Mode, Model, ProbeResult
 from coder.model.values import Json
 from coder.protocol import ProviderPatch
 from coder.providers.probes import Limits
+from coder.providers.registry import load_builtin
 from tests.providers.room import FOUND, ScriptedProbe, install, open_room, write_overrides
 
 OVERRIDES = Path("data") / "coder-providers.json"
@@ -24,7 +25,7 @@ async def test_every_built_in_agent_has_a_row_and_demo_is_installed(tmp_path: Pa
     async with open_room(tmp_path, database_url) as room:
         rows = {row.id: row for row in await room.providers.snapshot()}
 
-        assert list(rows) == ["opencode", "claude", "codex", "gemini", "goose", "qwen", "agentao", "demo"]
+        assert list(rows) == ["opencode", "claude", "codex", "codex-rust", "gemini", "goose", "qwen", "agentao", "demo"]
         assert [id for id, row in rows.items() if row.installed] == ["demo"]
         assert rows["claude"].status == "unavailable"
         assert "npm install -g" in (rows["claude"].error or "")
@@ -241,13 +242,12 @@ async def test_what_can_be_used_is_handed_out_ready_to_start(tmp_path: Path, dat
 
 @pytest.mark.scenario("providers: few agents are probed at a time")
 async def test_no_more_agents_than_the_limit_are_probed_at_once(tmp_path: Path, database_url: str) -> None:
-    programs = ("opencode", "claude-agent-acp", "codex-acp", "gemini", "goose", "qwen", "agentao")
-    for program in programs:
-        install(tmp_path / "bin", program, "1.0.0")
+    builtin = load_builtin()
+    for provider in builtin.values():
+        if provider.id != "demo":
+            install(tmp_path / "bin", provider.command[0], "1.0.0")
     gate = anyio.Event()
-    probe = ScriptedProbe(
-        held=dict.fromkeys(("opencode", "claude", "codex", "gemini", "goose", "qwen", "agentao", "demo"), gate)
-    )
+    probe = ScriptedProbe(held=dict.fromkeys(builtin, gate))
     async with open_room(tmp_path, database_url, probe=probe, limits=Limits(probes=2)) as room:
         await room.providers.snapshot()
         await probe.until_asked(2)
@@ -256,7 +256,7 @@ async def test_no_more_agents_than_the_limit_are_probed_at_once(tmp_path: Path, 
 
         for row in await room.providers.snapshot():
             await room.until_ready(row.id)
-        assert (probe.most, len(probe.asked)) == (2, 8)
+        assert (probe.most, len(probe.asked)) == (2, len(builtin))
 
 
 @pytest.mark.scenario("providers: closing ends probes")

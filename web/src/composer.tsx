@@ -1,12 +1,16 @@
-import { ArrowUp, ChevronDown, Square } from "lucide-react";
+import { ArrowUp, ChevronDown, Merge, Square, Zap } from "lucide-react";
 import { useEffect, useLayoutEffect, useRef, useState } from "react";
 
 import { Button } from "./controls.tsx";
-import type { View } from "./fold.ts";
+import { urgencyOf, type View } from "./fold.ts";
 import type { ProviderSnapshot } from "./protocol.ts";
 import { addressOf } from "./route.ts";
 import { cancel, prompt, usePane } from "./store.ts";
-import { obstacleOf, tokensOf } from "./words.ts";
+import { URGENCY, obstacleOf, tokensOf } from "./words.ts";
+
+type Urgency = keyof typeof URGENCY;
+
+const CONTROL = /Mac|iP(hone|ad|od)/.test(navigator.platform) ? "⌘" : "Ctrl";
 
 interface Choice {
   agent: string | null;
@@ -68,7 +72,9 @@ export function Composer({ id, view }: { id: string; view: View }) {
   const thinking = shownModel?.thinking_options.find((one) => one.id === choice.thinking[provider?.id ?? ""]);
   const canSend = text.trim() !== "" && provider !== undefined && obstacle === null;
 
-  const send = (when: "queue" | "interrupt" = "queue") => {
+  const urgency = provider ? urgencyOf(view.facts, provider.id) : null;
+
+  const send = (when: "queue" | "steer" | "interrupt" = "queue") => {
     if (!canSend || !provider) return;
     prompt({
       session_id: id,
@@ -112,12 +118,12 @@ export function Composer({ id, view }: { id: string; view: View }) {
           onKeyDown={(event) => {
             if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
             event.preventDefault();
-            send(event.ctrlKey || event.metaKey ? "interrupt" : "queue");
+            send((event.ctrlKey || event.metaKey) && urgency ? urgency : "queue");
           }}
           className="w-full resize-none bg-transparent px-3.5 pt-3 pb-1.5 text-base outline-none"
         />
         <div className="flex items-center gap-1 px-2 pb-2">
-          <div className="flex min-w-0 flex-1 items-center gap-1 overflow-x-auto">
+          <div className="flex min-w-0 flex-1 items-center gap-1 overflow-x-auto pr-5 [mask-image:linear-gradient(to_right,#000_calc(100%-1.25rem),transparent)]">
             {provider && (
               <Picker
                 label="Agent"
@@ -163,17 +169,8 @@ export function Composer({ id, view }: { id: string; view: View }) {
               <Square aria-hidden className="size-3 fill-current" /> <span className="hidden sm:inline">Stop</span>
             </Button>
           )}
-          {running && canSend && (
-            <Button
-              look="quiet"
-              title="Stop the turn and send this now (Ctrl+Enter)"
-              aria-keyshortcuts="Control+Enter Meta+Enter"
-              className="h-8"
-              onClick={() => send("interrupt")}
-            >
-              Send now
-            </Button>
-          )}
+          {canSend && urgency === "steer" && <Urgent urgency="steer" isFirst onSend={send} />}
+          {canSend && urgency !== null && <Urgent urgency="interrupt" isFirst={urgency === "interrupt"} onSend={send} />}
           <Button
             type="submit"
             look="solid"
@@ -186,8 +183,26 @@ export function Composer({ id, view }: { id: string; view: View }) {
           </Button>
         </div>
       </div>
-      <Below provider={provider} obstacle={obstacle} view={view} isLoaded={providers !== null} />
+      <Below provider={provider} obstacle={obstacle} urgency={urgency} view={view} isLoaded={providers !== null} />
     </form>
+  );
+}
+
+/** A way to send now. The first one offered has the keys. */
+function Urgent({ urgency, isFirst, onSend }: { urgency: Urgency; isFirst: boolean; onSend: (when: Urgency) => void }) {
+  const { word, title } = URGENCY[urgency];
+  const Icon = urgency === "steer" ? Merge : Zap;
+  return (
+    <Button
+      look="quiet"
+      aria-label={word}
+      title={isFirst ? `${title} (${CONTROL}+Enter)` : title}
+      aria-keyshortcuts={isFirst ? "Control+Enter Meta+Enter" : undefined}
+      className="h-8 px-2"
+      onClick={() => onSend(urgency)}
+    >
+      <Icon aria-hidden className="size-3.5" /> <span className="hidden sm:inline">{word}</span>
+    </Button>
   );
 }
 
@@ -230,11 +245,13 @@ function Picker({ label, value, options, onChange }: PickerProps) {
 function Below({
   provider,
   obstacle,
+  urgency,
   view,
   isLoaded,
 }: {
   provider: ProviderSnapshot | undefined;
   obstacle: string | null;
+  urgency: Urgency | null;
   view: View;
   isLoaded: boolean;
 }) {
@@ -261,7 +278,9 @@ function Below({
   const usage = view.story.usage[provider.id];
   return (
     <p className="flex h-4 items-center justify-between px-1 text-2xs text-faint">
-      <span className="hidden sm:inline">Enter sends · Shift+Enter starts a new line</span>
+      <span className="hidden sm:inline">
+        {urgency ? `Enter queues · ${CONTROL}+Enter ${URGENCY[urgency].verb}` : "Enter sends"} · Shift+Enter starts a new line
+      </span>
       {usage?.context_used != null && (
         <span className="ml-auto tabular-nums">
           {tokensOf(usage.context_used)}

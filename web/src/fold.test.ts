@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
-import { activityOf, byId, fold, prepend, queueOf, viewOf, type Item, type View } from "./fold.ts";
+import { activityOf, byId, fold, prepend, queueOf, urgencyOf, viewOf, type Item, type View } from "./fold.ts";
 import type { AgentEvent, JournalRecord, Session, SnapshotFrame, Task, ToolCall } from "./protocol.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
@@ -19,6 +19,7 @@ const session: Session = {
   last_seq: 0,
   created_at: AT,
   updated_at: AT,
+  auto_apply: false,
 };
 
 function snapshot(more: Partial<SnapshotFrame> = {}): SnapshotFrame {
@@ -303,4 +304,67 @@ it("lines waiting prompts up by their places, also after one was moved", () => {
     ["a", "write a.txt"],
     ["b", "write a.txt"],
   ]);
+});
+
+describe("sending now", () => {
+  const status = (of: "idle" | "working", can_steer: boolean | null = null): AgentEvent => ({
+    type: "agent_status",
+    agent: "demo",
+    status: of,
+    message: null,
+    can_steer,
+  });
+
+  it("joins the turn of an agent that takes input, and stops the turn of another", () => {
+    const { facts } = folded([status("idle", true), started, asked, status("working")]);
+    expect([urgencyOf(facts, "demo"), urgencyOf(facts, "other")]).toEqual(["steer", "interrupt"]);
+  });
+
+  it("stops a turn that takes nothing: unable, not begun yet, or ending", () => {
+    const able = [status("idle", true), started, asked];
+    const ending: AgentEvent[] = [
+      { type: "task_queued", task: task({ cancel_requested: true }) },
+      ...able,
+      status("working"),
+    ];
+    for (const events of [[status("idle", false), started, asked, status("working")], able, ending])
+      expect(urgencyOf(folded(events).facts, "demo")).toBe("interrupt");
+  });
+
+  it("is not offered where nothing runs", () => {
+    expect(urgencyOf(folded([status("idle", true), { type: "task_queued", task: task() }]).facts, "demo")).toBeNull();
+  });
+
+  it("is known from a snapshot alone", () => {
+    const row = {
+      session_id: "ses_1",
+      agent: "demo",
+      backend: "acp_warm" as const,
+      agent_session_id: null,
+      server_port: null,
+      status: "active" as const,
+      last_active_at: AT,
+      model: null,
+      mode_id: null,
+      thinking_option_id: null,
+      can_steer: true,
+    };
+    const view = viewOf(snapshot({ agents: [row], tasks: [task({ state: "running" })] }));
+    expect(urgencyOf(view.facts, "demo")).toBe("steer");
+  });
+
+  it("shows the words in the turn that they joined, and no turn of their own", () => {
+    const waited = (event: AgentEvent): AgentEvent => ({ ...event, task_id: "tsk_2" }) as AgentEvent;
+    const items = folded([
+      started,
+      asked,
+      { type: "task_queued", task: task({ id: "tsk_2", input: "and b.txt" }) },
+      { type: "user_text", text: "and b.txt" },
+      waited(ended({ state: "cancelled", stop_reason: "steered" })),
+      ended(),
+    ]).story.items;
+    expect(kinds(items)).toEqual(["prompt", "prompt", "turn"]);
+    expect(items.slice(0, 2)).toMatchObject([{ isSteering: false }, { isSteering: true }]);
+    expect(items[2]).toMatchObject({ taskId: "tsk_1", input: "write a.txt" });
+  });
 });

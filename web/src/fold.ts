@@ -19,10 +19,17 @@ import type {
 
 export type AgentStatus = AgentStatusChanged["status"];
 
+interface AgentFact {
+  readonly status: AgentStatus;
+  readonly message: string | null;
+  /** Takes input while its turn runs. */
+  readonly canSteer: boolean;
+}
+
 /** What the host keeps as rows: a snapshot is the truth, records move it on. */
 export interface Facts {
   readonly session: Session;
-  readonly agents: Readonly<Record<string, { status: AgentStatus; message: string | null }>>;
+  readonly agents: Readonly<Record<string, AgentFact>>;
   readonly tasks: Readonly<Record<string, Task>>;
   readonly permissions: Readonly<Record<string, PermissionRequest>>;
   readonly changes: Readonly<Record<string, Change>>;
@@ -39,6 +46,8 @@ interface Told {
 export interface PromptItem extends Told {
   readonly kind: "prompt";
   readonly text: string;
+  /** It joined a turn that another prompt had begun. */
+  readonly isSteering: boolean;
 }
 export interface TextItem extends Told {
   readonly kind: "text" | "reasoning";
@@ -111,6 +120,9 @@ export interface View {
   readonly story: Story;
 }
 
+/** Why the task of a prompt ended that joined a running turn. */
+const STEERED = "steered";
+
 export type Activity = "needs_you" | "working" | "waiting" | "failed" | "idle";
 
 const EMPTY_STORY: Story = { records: [], items: [], usage: {}, commands: {}, modes: {}, models: {} };
@@ -176,8 +188,9 @@ export function foldFacts(facts: Facts, records: readonly JournalRecord[]): Fact
 }
 
 function factsOf(snapshot: SnapshotFrame): Facts {
-  const agents: Record<string, { status: AgentStatus; message: string | null }> = {};
-  for (const agent of snapshot.agents) agents[agent.agent] = { status: shownStatus(agent.status), message: null };
+  const agents: Record<string, AgentFact> = {};
+  for (const agent of snapshot.agents)
+    agents[agent.agent] = { status: shownStatus(agent.status), message: null, canSteer: agent.can_steer };
   return {
     session: snapshot.session,
     agents,
@@ -228,11 +241,13 @@ function foldFact(facts: Facts, record: JournalRecord): Facts {
     case "change_recorded":
     case "change_decided":
       return { ...facts, changes: { ...facts.changes, [event.change.id]: event.change } };
-    case "agent_status":
+    case "agent_status": {
+      const canSteer = event.can_steer ?? facts.agents[event.agent]?.canSteer ?? false;
       return {
         ...facts,
-        agents: { ...facts.agents, [event.agent]: { status: event.status, message: event.message } },
+        agents: { ...facts.agents, [event.agent]: { status: event.status, message: event.message, canSteer } },
       };
+    }
     default:
       return facts;
   }
@@ -287,7 +302,7 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
   const agent = record.agent ?? "";
   switch (event.type) {
     case "user_text":
-      draft.items.push({ ...told, kind: "prompt", text: event.text });
+      draft.items.push({ ...told, kind: "prompt", text: event.text, isSteering: firstPromptOf(draft.items, told.taskId) !== null });
       return;
     case "text":
     case "reasoning":
@@ -342,6 +357,9 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
     case "model":
       draft.models = { ...draft.models, [agent]: event.model_id };
       return;
+    case "host_note":
+      draft.items.push({ ...told, kind: "notice", tone: "quiet", text: event.text });
+      return;
     case "unknown":
       draft.items.push({ ...told, kind: "unknown", raw: event.raw });
       return;
@@ -349,6 +367,7 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
     case "task_queued":
     case "task_updated":
     case "session_updated":
+    case "checkpoint_recorded":
       return;
     default:
       // A newer host may know more events than this pane: shown folded, never dropped.
@@ -397,12 +416,19 @@ function tellChange(items: Item[], told: Told, change: Change) {
   }
 }
 
+function firstPromptOf(items: readonly Item[], taskId: string | null): PromptItem | null {
+  const found = items.find((item) => item.kind === "prompt" && item.taskId === taskId && taskId !== null);
+  return found?.kind === "prompt" ? found : null;
+}
+
 function tellEnd(items: Item[], told: Told, event: Extract<AgentEvent, { type: "turn_ended" }>) {
-  let prompt: PromptItem | null = null;
-  for (let at = items.length - 1; at >= 0 && !prompt; at -= 1) {
+  // Its words are in the turn that it joined; it had none of its own.
+  if (event.stop_reason === STEERED) return;
+  const prompt = firstPromptOf(items, event.task_id);
+  for (let at = items.length - 1; at >= 0; at -= 1) {
     const item = items[at];
     if (item?.taskId !== event.task_id) continue;
-    if (item.kind === "prompt") prompt = item;
+    if (item === prompt) break;
     if (item.kind === "tool" && (item.call.status === "pending" || item.call.status === "running"))
       items[at] = { ...item, isAbandoned: true };
   }
@@ -440,6 +466,15 @@ function replaceLast(items: Item[], change: (item: Item) => Item | null): boolea
     }
   }
   return false;
+}
+
+/** What sending a prompt to an agent now does to the turn that runs: join it or end it. Null where none runs. */
+export function urgencyOf(facts: Facts, agent: string): "steer" | "interrupt" | null {
+  const running = Object.values(facts.tasks).find((task) => task.state === "running");
+  if (!running) return null;
+  const worker = facts.agents[running.agent];
+  const takesInput = worker?.canSteer === true && worker.status === "working" && !running.cancel_requested;
+  return takesInput && running.agent === agent ? "steer" : "interrupt";
 }
 
 /** The prompts that wait, in the order of their turns. */

@@ -436,6 +436,7 @@ export interface ProbeResult {
   accepts_audio: boolean;
   accepts_files: boolean;
   signed_in: boolean | null;
+  refused_prompt: boolean;
   auth_methods: AuthMethod[];
   error: string | null;
   launched_as: string | null;
@@ -508,6 +509,7 @@ export interface Provider {
   offer_fs: boolean;
   offer_terminal: boolean;
   protocol: number;
+  share_server: boolean;
   install_hint: string;
   login_command: string[] | null;
 }

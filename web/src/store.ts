@@ -337,6 +337,12 @@ export const place = (taskId: string, before: string) =>
     await api.editTask(taskId, { before });
   });
 
+/** Let a waiting prompt go now. */
+export const hurry = (taskId: string, when: "steer" | "interrupt") =>
+  doing(`place:${taskId}`, async () => {
+    await api.editTask(taskId, { when });
+  });
+
 export const cancel = (taskId: string) =>
   doing(`cancel:${taskId}`, async () => {
     await socket.command({ type: "cancel", id: newKey(), task_id: taskId });

@@ -2,14 +2,14 @@ import { ArrowUp, Ban, Brain, ChevronRight, ChevronsUp, Circle, CircleAlert, Cir
 import { memo, useDeferredValue, type ReactNode } from "react";
 
 import { Button, IconButton, Spinner, Trouble } from "./controls.tsx";
-import { queueOf, type ChangesItem, type Item, type NoticeItem, type PlanItem, type PromptItem, type TextItem, type ToolItem, type TurnItem, type UnknownItem, type View } from "./fold.ts";
+import { queueOf, urgencyOf, type ChangesItem, type Item, type NoticeItem, type PlanItem, type PromptItem, type TextItem, type ToolItem, type TurnItem, type UnknownItem, type View } from "./fold.ts";
 import { Markdown } from "./markdown.tsx";
 import { PermissionLine } from "./permission.tsx";
 import type { Task } from "./protocol.ts";
-import { cancel, dismiss, loadOlder, place, prompt, sendAgain, usePane, withdraw } from "./store.ts";
+import { cancel, dismiss, hurry, loadOlder, place, prompt, sendAgain, usePane, withdraw } from "./store.ts";
 import { useStickToBottom } from "./stick.ts";
 import { ToolCard } from "./tool.tsx";
-import { clockOf, countOf, durationOf, readable, tokensOf } from "./words.ts";
+import { URGENCY, clockOf, countOf, durationOf, readable, tokensOf } from "./words.ts";
 
 const NEAR_TOP = 300;
 
@@ -68,7 +68,7 @@ export function Transcript({ id, view, onShowChanges }: { id: string; view: View
           )}
           {running && <Working view={view} task={running} />}
           {queued.map((task, at) => (
-            <Queued key={task.id} task={task} before={queued[at - 1]?.id ?? null} running={running?.id ?? null} />
+            <Queued key={task.id} task={task} before={queued[at - 1]?.id ?? null} urgency={urgencyOf(view.facts, task.agent)} />
           ))}
           {outbox.map((outgoing) => (
             <div key={outgoing.frame.id} className="flex flex-col gap-2">
@@ -161,7 +161,7 @@ function Prompt({ item }: { item: PromptItem }) {
     <div className="mt-4 flex flex-col first:mt-0">
       <Bubble text={item.text}>
         <span className="text-2xs text-faint">
-          to {item.agent} · <time dateTime={item.at}>{clockOf(item.at)}</time>
+          {item.isSteering ? "added to the turn of" : "to"} {item.agent} · <time dateTime={item.at}>{clockOf(item.at)}</time>
         </span>
       </Bubble>
     </div>
@@ -356,8 +356,8 @@ function Working({ view, task }: { view: View; task: Task }) {
   );
 }
 
-/** `before` is the prompt that waits right before this one. */
-function Queued({ task, before, running }: { task: Task; before: string | null; running: string | null }) {
+/** `before` is the prompt that waits right before this one, `urgency` what sending it now does to the running turn. */
+function Queued({ task, before, urgency }: { task: Task; before: string | null; urgency: "steer" | "interrupt" | null }) {
   const deed = usePane((state) => state.deeds[`cancel:${task.id}`] ?? state.deeds[`place:${task.id}`]);
   const isBusy = deed?.state === "busy";
   return (
@@ -375,8 +375,14 @@ function Queued({ task, before, running }: { task: Task; before: string | null; 
           <ArrowUp aria-hidden className="size-3.5" />
         </IconButton>
       )}
-      {before === null && running !== null && (
-        <IconButton label="Stop the turn for this prompt" className="size-6" disabled={isBusy} onClick={() => void cancel(running)}>
+      {urgency !== null && task.state === "pending" && (
+        <IconButton
+          label="Send queued prompt now"
+          title={URGENCY[urgency].title}
+          className="size-6"
+          disabled={isBusy}
+          onClick={() => void hurry(task.id, urgency)}
+        >
           <ChevronsUp aria-hidden className="size-3.5" />
         </IconButton>
       )}

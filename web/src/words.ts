@@ -36,6 +36,12 @@ export const TOOL_STATUS: Record<ToolCall["status"], string> = {
   failed: "Failed",
 };
 
+/** What becomes of the running turn where a prompt is sent now. */
+export const URGENCY = {
+  steer: { word: "Steer", verb: "steers", title: "Add this to the running turn" },
+  interrupt: { word: "Interrupt", verb: "interrupts", title: "Stop the turn and run this now" },
+} as const;
+
 export function durationOf(from: string, to: string): string {
   const seconds = Math.max(0, (Date.parse(to) - Date.parse(from)) / 1000);
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,11 +32,13 @@ from coder.backends.base import (
     SessionOptions,
     TurnResult,
 )
+from coder.backends.held import open_group
 from coder.backends.turn import AgentLimits, Turn, fault_of, needs_login
 from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AuthRequired, CoderError, InvalidInput
 from coder.model.providers import Provider
 from coder.model.sessions import BackendKind
+from coder.model.tasks import Fault
 from coder.model.tool_calls import TerminalOutput
 from coder.model.values import Json
 from coder.processes.child import ChildSpec
@@ -126,8 +129,7 @@ class AcpBackend:
             except AgentProtocolError as error:
                 if not needs_login(error):
                     raise
-                words = f"{self._provider.label} wants a login first: {error}"
-                raise AuthRequired(words, auth_methods=self.introduction.auth) from error
+                raise AuthRequired(self._wish_for_login(error), auth_methods=self.introduction.auth) from error
             finally:
                 if not is_open:
                     with anyio.CancelScope(shield=True):
@@ -262,16 +264,23 @@ class AcpBackend:
             blocks = prompt_blocks(input, self.introduction)
             await self._select(context.model, context.mode_id, context.thinking_option_id, {})
         except CoderError as error:
-            return TurnResult(ok=False, error=fault_of(error), reached_agent=False)
+            return self._told(TurnResult(ok=False, error=fault_of(error), reached_agent=False))
         if context.cancel.is_set():
             return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         turn = Turn(context, self._limits, time.monotonic)
         kind = ExchangeV2 if self.introduction.protocol == 2 else Exchange
         self._exchange = kind(connection, self._feed, turn, self._limits, self._provider.id)
         try:
-            return await self._exchange.run(input.text, blocks)
+            return self._told(await self._exchange.run(input.text, blocks))
         finally:
             self._exchange = None
+
+    def _told(self, result: TurnResult) -> TurnResult:
+        """The result; where the agent wants a login first, with its ways to sign in."""
+        if result.error is None or result.error.code != AuthRequired.code:
+            return result
+        fault = Fault(code=result.error.code, message=self._wish_for_login(result.error.message))
+        return replace(result, error=fault, auth_methods=self.introduction.auth)
 
     async def steer(self, handle: AgentSessionHandle, input: PromptInput) -> bool:
         """Put input into the running turn; False when there is none, or the agent has not taken it.
@@ -306,6 +315,9 @@ class AcpBackend:
     async def _request(self, method: str, params: Fields, timeout: float, on_answer: OnAnswer | None = None) -> Json:
         return await self._peer().request(method, params, timeout=timeout, on_answer=on_answer)
 
+    def _wish_for_login(self, words: object) -> str:
+        return f"{self._provider.label} wants a login first: {words}"
+
     def _ids(self) -> dict[str, str | None]:
         session = self._handle.session_id if self._handle else None
         return {"agent": self._provider.id, "session": session}
@@ -325,15 +337,10 @@ async def open_acp_backend(
 
     `emit` takes events outside of turns.
     """
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
+    async with open_group() as group:
         backend = AcpBackend(provider, command, env, supervisor=supervisor, emit=emit, limits=limits, group=group)
         try:
             yield backend
-        except Exception as error:
-            failure = error  # raised below: the task group would wrap it
         finally:
             with anyio.CancelScope(shield=True):
                 await backend.dispose()
-    if failure:
-        raise failure

@@ -8,6 +8,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from coder.backends.acp.peer import OnNotification, OnRequest, Peer, Wire
+from coder.backends.held import Held
 from coder.errors import AgentDied, AgentError, CoderError
 from coder.processes.child import Child, ChildSpec
 from coder.processes.supervisor import Supervisor
@@ -21,23 +22,20 @@ OpenClient = Callable[[TaskGroup], AbstractContextManager[OnRequest]]
 """What answers the agent's requests while it runs; tasks in the group end with the agent."""
 
 
-class Connection:
-    """`gone` is set when the agent and all it started have ended; `end` says why, from before that."""
+class Connection(Held):
+    """Up while the agent runs; gone when it and all it started have ended."""
 
     def __init__(
         self, label: str, spec: ChildSpec, supervisor: Supervisor, on_notification: OnNotification, client: OpenClient
     ) -> None:
+        super().__init__()
         self._label = label
         self._spec = spec
         self._supervisor = supervisor
         self._on_notification = on_notification
         self._open_client = client
-        self._life = anyio.CancelScope()
         self._peer: Peer | None = None
         self._child: Child | None = None
-        self.is_up = False
-        self.end: AgentError | None = None
-        self.gone = anyio.Event()
 
     @property
     def peer(self) -> Peer:
@@ -46,46 +44,20 @@ class Connection:
             raise self.end or AgentDied(f"{self._label} is not running")
         return self._peer
 
-    async def open(self, group: TaskGroup) -> None:
-        """Start the agent.
-
-        Raises:
-            AgentUnavailable: it cannot be started.
-        """
-        is_open = False
-        try:
-            await group.start(self._hold)
-            is_open = True
-        finally:
-            if not is_open:
-                self.gone.set()
-
-    def kill(self) -> None:
-        """Begin to end the agent; `gone` follows within the deadlines of the ladder."""
-        self._life.cancel()
-
-    async def close(self) -> None:
-        """End the agent: end of input first, then the signals."""
-        self.kill()
-        await self.gone.wait()
-
     async def resident_bytes(self) -> int:
         """How much memory the agent and all it started hold now."""
         return await self._child.resident_bytes() if self._child and self.is_up else 0
 
-    async def _hold(self, *, task_status: TaskStatus[None]) -> None:
-        try:
-            async with self._supervisor.open_child(self._spec) as child:
-                self._child = child
-                try:
-                    with self._life:
-                        await self._serve(child, task_status)
-                finally:
-                    self.is_up = False
-                    with anyio.CancelScope(shield=True):
-                        await self._bury(child)
-        finally:
-            self.gone.set()
+    async def _hold(self, task_status: TaskStatus[None]) -> None:
+        async with self._supervisor.open_child(self._spec) as child:
+            self._child = child
+            try:
+                with self._life:
+                    await self._serve(child, task_status)
+            finally:
+                self.is_up = False
+                with anyio.CancelScope(shield=True):
+                    await self._bury(child)
 
     async def _serve(self, child: Child, task_status: TaskStatus[None]) -> None:
         try:

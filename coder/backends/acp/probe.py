@@ -28,7 +28,10 @@ async def probe_acp(
     limits: AgentLimits,
     cwd: Path,
 ) -> ProbeResult:
-    """What the agent offers in a session in `cwd`, an empty folder of the caller. Faults come back as words."""
+    """What the agent offers in a session in `cwd`, an empty folder of the caller.
+
+    Faults come back as words; that it wants a login first is none.
+    """
     heard = _Heard()
     async with open_acp_backend(
         provider, command, env, supervisor=supervisor, emit=heard.emit, limits=limits
@@ -36,8 +39,8 @@ async def probe_acp(
         options = SessionOptions(session_id="probe", agent=provider.id, worktree_path=cwd, project_id="probe")
         try:
             await backend.ensure_session(options)
-        except AuthRequired as error:
-            return _result(backend, signed_in=False, error=str(error))
+        except AuthRequired:
+            return _result(backend, signed_in=False, error=None)
         except CoderError as error:
             return _result(backend, signed_in=None, error=str(error))
         await heard.wait_for_commands()

@@ -21,14 +21,15 @@ from coder.backends.base import (
     SessionOptions,
     TurnResult,
 )
+from coder.backends.held import open_group
 from coder.backends.opencode.exchange import Exchange
 from coder.backends.opencode.feed import Feed
-from coder.backends.opencode.home import Home
 from coder.backends.opencode.http import Http
 from coder.backends.opencode.offer import Offer, read_offer
 from coder.backends.opencode.plugins import find_plugins
-from coder.backends.opencode.prompt import prompt_parts
-from coder.backends.opencode.server import Server
+from coder.backends.opencode.prompt import prompt_parts, read_instructions
+from coder.backends.opencode.seat import Seat
+from coder.backends.opencode.servers import Servers
 from coder.backends.opencode.translate import Translator
 from coder.backends.turn import AgentLimits, Turn, fault_of
 from coder.backends.wire import Fields, fields, text
@@ -36,7 +37,6 @@ from coder.errors import AgentDied, AgentError, AgentProtocolError, AgentUnavail
 from coder.model.events import AgentStatusChanged
 from coder.model.providers import Provider
 from coder.model.sessions import BackendKind
-from coder.processes.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,7 @@ class OpencodeBackend:
         command: tuple[str, ...],
         env: Mapping[str, str],
         *,
-        folder: Path,
-        supervisor: Supervisor,
+        servers: Servers,
         emit: Emit,
         limits: AgentLimits,
         group: TaskGroup,
@@ -62,14 +61,13 @@ class OpencodeBackend:
         self._provider = provider
         self._command = command
         self._env = env
-        self._folder = folder
-        self._supervisor = supervisor
+        self._servers = servers
         self._emit = emit
         self._limits = limits
         self._group = group
         self._feed = Feed(provider.id, provider.label, emit)
         self._starting = anyio.Lock()
-        self._server: Server | None = None
+        self._seat: Seat | None = None
         self._disposed = anyio.Event()
         self._handle: AgentSessionHandle | None = None
 
@@ -83,9 +81,9 @@ class OpencodeBackend:
         return self._feed.translator
 
     @property
-    def server(self) -> Server | None:
-        """The running server, once there is one."""
-        return self._server
+    def seat(self) -> Seat | None:
+        """The session's place at a server, once it has one."""
+        return self._seat
 
     @property
     def capabilities(self) -> Capabilities:
@@ -100,18 +98,18 @@ class OpencodeBackend:
         )
 
     def health(self) -> Literal["up", "down"]:
-        return "up" if self._server and self._server.is_up else "down"
+        return "up" if self._seat and self._seat.is_up else "down"
 
     async def resident_bytes(self) -> int:
-        return await self._server.resident_bytes() if self._server else 0
+        return await self._seat.resident_bytes() if self._seat else 0
 
     async def wait_closed(self) -> None:
-        await (self._server.gone if self._server else self._disposed).wait()
+        await (self._seat.gone if self._seat else self._disposed).wait()
 
     async def dispose(self) -> None:
         self._disposed.set()
-        if self._server:
-            await self._server.close()
+        if self._seat:
+            await self._seat.close()
 
     # The session
 
@@ -119,7 +117,7 @@ class OpencodeBackend:
         async with self._starting:
             if self._handle and self.health() == "up":
                 return self._handle
-            if self._disposed.is_set() or (self._server and not self._server.is_up):
+            if self._disposed.is_set() or (self._seat and not self._seat.is_up):
                 raise self._end()
             is_open = False
             try:
@@ -140,9 +138,9 @@ class OpencodeBackend:
         self._handle = None
 
     async def _open(self, options: SessionOptions) -> AgentSessionHandle:
-        if self._server is None:
+        if self._seat is None:
             await self._start(options)
-        http = self._server_or_raise().http
+        http = self._seat_or_raise().http
         offer = await fetch_offer(http)
         info = await self._find_session(http, options)
         is_resumed = info is not None
@@ -160,16 +158,15 @@ class OpencodeBackend:
             # the turn that wants it will say so
             logger.warning("not chosen: %s", error, extra=self._ids())
         self._group.start_soon(self._prewarm, http)
-        port = self._server_or_raise().port
+        port = self._seat_or_raise().port
         return AgentSessionHandle(options.session_id, options.agent, self.kind, session, port, is_resumed)
 
     async def _start(self, options: SessionOptions) -> None:
         await self._heed_plugins(options.worktree_path)
-        home = Home(self._folder / options.session_id / options.agent)
-        server = Server(self._provider.label, self._command, home, self._supervisor, self._limits)
-        self._server = server
-        await server.open(self._group, self._env, options.worktree_path)
-        self._group.start_soon(self._feed.follow, server)
+        lease = self._servers.lease(self._provider, self._command, self._env, options)
+        self._seat = seat = Seat(self._provider.label, options.worktree_path, lease)
+        await seat.open(self._group)
+        self._group.start_soon(self._feed.follow, seat)
         with anyio.move_on_after(self._limits.request):
             await self._feed.wait_connected()
 
@@ -221,29 +218,31 @@ class OpencodeBackend:
     # A turn
 
     async def prompt(self, handle: AgentSessionHandle, input: PromptInput, context: PromptContext) -> TurnResult:
-        server, session = self._server, self.translator.session
-        if server is None or not server.is_up or session is None or handle != self._handle:
+        seat, session = self._seat, self.translator.session
+        if seat is None or not seat.is_up or session is None or handle != self._handle:
             return TurnResult(ok=False, error=fault_of(self._end()), reached_agent=False)
         try:
             await self._choose(context.model, context.mode_id, context.thinking_option_id)
             takes_images = self.translator.chosen.model in self.translator.offer.image_models
             parts = prompt_parts(input, takes_images=takes_images)
+            system = await to_thread.run_sync(read_instructions, seat.worktree) if seat.is_shared else None
         except CoderError as error:
             return TurnResult(ok=False, error=fault_of(error), reached_agent=False)
         if context.cancel.is_set():
             return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         turn = Turn(context, self._limits, time.monotonic)
-        return await Exchange(server, self._feed, session, turn, self._limits, self._provider.id).run(input, parts)
+        exchange = Exchange(seat, self._feed, session, turn, self._limits, self._provider.id)
+        return await exchange.run(input, parts, system)
 
     # Small things
 
-    def _server_or_raise(self) -> Server:
-        if self._server is None:
+    def _seat_or_raise(self) -> Seat:
+        if self._seat is None:
             raise self._end()
-        return self._server
+        return self._seat
 
     def _end(self) -> AgentError:
-        end = self._server.end if self._server else None
+        end = self._seat.end if self._seat else None
         return end or AgentDied(f"{self._provider.label} is not running")
 
     def _ids(self) -> dict[str, str | None]:
@@ -264,28 +263,18 @@ async def open_opencode_backend(
     command: tuple[str, ...],
     env: Mapping[str, str],
     *,
-    folder: Path,
-    supervisor: Supervisor,
+    servers: Servers,
     emit: Emit,
     limits: AgentLimits,
 ) -> AsyncGenerator[OpencodeBackend]:
-    """A backend whose server is started by `ensure_session`; leaving ends the server and everything it started.
+    """A backend whose server is leased by `ensure_session`; leaving ends what runs there for the session.
 
-    What the server keeps lies in `folder`, under the session's id and the agent's. `emit` takes events outside of
-    turns.
+    `emit` takes events outside of turns.
     """
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
-        backend = OpencodeBackend(
-            provider, command, env, folder=folder, supervisor=supervisor, emit=emit, limits=limits, group=group
-        )
+    async with open_group() as group:
+        backend = OpencodeBackend(provider, command, env, servers=servers, emit=emit, limits=limits, group=group)
         try:
             yield backend
-        except Exception as error:
-            failure = error  # raised below: the task group would wrap it
         finally:
             with anyio.CancelScope(shield=True):
                 await backend.dispose()
-            group.cancel_scope.cancel()
-    if failure:
-        raise failure

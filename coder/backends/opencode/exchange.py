@@ -13,7 +13,7 @@ from coder.backends.opencode.feed import Feed
 from coder.backends.opencode.http import is_refused_sign_in
 from coder.backends.opencode.progress import Progress, new_message_id
 from coder.backends.opencode.prompt import file_parts
-from coder.backends.opencode.server import Server
+from coder.backends.opencode.seat import Seat
 from coder.backends.opencode.translate import error_words
 from coder.backends.turn import AgentLimits, Turn
 from coder.backends.wire import Fields, text
@@ -38,8 +38,8 @@ _ERROR_CODES = {
 class Exchange:
     """One turn of the conversation `session`."""
 
-    def __init__(self, server: Server, feed: Feed, session: str, turn: Turn, limits: AgentLimits, agent: str) -> None:
-        self._server = server
+    def __init__(self, seat: Seat, feed: Feed, session: str, turn: Turn, limits: AgentLimits, agent: str) -> None:
+        self._seat = seat
         self._feed = feed
         self._session = session
         self._turn = turn
@@ -47,44 +47,47 @@ class Exchange:
         self._agent = agent
         self._progress = Progress(session, new_message_id(lambda: time.time_ns() // 1_000_000))
 
-    async def run(self, input: PromptInput, parts: list[Json]) -> TurnResult:
-        """Send the prompt and carry its turn out. A server whose turn is abandoned or cannot be ended is ended."""
+    async def run(self, input: PromptInput, parts: list[Json], system: str | None) -> TurnResult:
+        """Send the prompt and carry its turn out; `system` is told to the model besides.
+
+        A server whose turn is abandoned or cannot be ended is left, and ends when nobody else uses it.
+        """
         feed = self._feed
         is_done = False
         try:
             feed.translator.begin_turn(self._progress.message_id, input.text)
             feed.turn, feed.progress = self._turn, self._progress
-            result = await self._run(input, parts)
+            result = await self._run(input, parts, system)
             is_done = True
         finally:
             feed.turn = feed.progress = None
             if not is_done:
                 # nobody waits for the end any more, and the next prompt must not meet this one
-                self._server.kill()
+                self._seat.kill()
         return result
 
-    async def _run(self, input: PromptInput, parts: list[Json]) -> TurnResult:
-        turn, server, feed = self._turn, self._server, self._feed
+    async def _run(self, input: PromptInput, parts: list[Json], system: str | None) -> TurnResult:
+        turn, seat, feed = self._turn, self._seat, self._feed
         reached = True
         async with anyio.create_task_group() as group:
-            feed.asking = asking = Asking(turn, server.http, feed.translator, group)
+            feed.asking = asking = Asking(turn, seat.http, feed.translator, group)
             group.start_soon(self._watch_cancel)
             group.start_soon(self._watch_silence)
             group.start_soon(self._watch_end)
             try:
-                await self._send(input, parts, group)
+                await self._send(input, parts, system, group)
                 group.start_soon(self._watch_progress)
             except AgentError as error:
                 reached = not isinstance(error, AgentProtocolError)
-                fault = await server.obituary(error)
+                fault = await seat.obituary(error)
                 if reached and await self._has_arrived():
                     group.start_soon(self._watch_progress)
                 else:
-                    reached = reached and not server.is_up
+                    reached = reached and not seat.is_up
                     turn.error = fault
                     turn.over.set()
                 if is_refused_sign_in(error):
-                    server.kill()
+                    seat.kill()
             await turn.over.wait()
             await asking.end()
             group.cancel_scope.cancel()
@@ -93,11 +96,11 @@ class Exchange:
 
     async def _has_arrived(self) -> bool:
         """Whether a prompt that was not answered is there all the same."""
-        if not self._server.is_up:
+        if not self._seat.is_up:
             return False
         try:
             path = f"/session/{self._session}/message/{self._progress.message_id}"
-            return bool((await self._server.http.find(path) or {}).get("info"))
+            return bool((await self._seat.http.find(path) or {}).get("info"))
         except AgentError as error:
             logger.info("not found out: %s", error, extra=self._ids())
             return False
@@ -120,7 +123,7 @@ class Exchange:
         result = turn.result()
         return result if reached else TurnResult(ok=False, error=result.error, reached_agent=False)
 
-    async def _send(self, input: PromptInput, parts: list[Json], group: TaskGroup) -> None:
+    async def _send(self, input: PromptInput, parts: list[Json], system: str | None, group: TaskGroup) -> None:
         chosen, offer = self._feed.translator.chosen, self._feed.translator.offer
         body: dict[str, Json] = {"messageID": self._progress.message_id}
         if chosen.mode:
@@ -138,12 +141,14 @@ class Exchange:
         if chosen.model:
             vendor, _, model = chosen.model.partition("/")
             body["model"] = {"providerID": vendor, "modelID": model}
-        await self._server.http.post(f"/session/{self._session}/prompt_async", {**body, "parts": parts})
+        if system:
+            body["system"] = system
+        await self._seat.http.post(f"/session/{self._session}/prompt_async", {**body, "parts": parts})
 
     async def _command_runs(self, body: Fields) -> None:
         """A command is answered when its turn is over; what becomes of it is told by the events."""
         try:
-            await self._server.http.post(f"/session/{self._session}/command", body, timeout=_TURN)
+            await self._seat.http.post(f"/session/{self._session}/command", body, timeout=_TURN)
         except AgentError as error:
             logger.info("command: %s", error, extra=self._ids())
             self._turn.error = self._turn.error or error
@@ -161,7 +166,7 @@ class Exchange:
         """Whether nothing more can be expected, seen by asking."""
         progress = self._progress
         try:
-            await self._feed.reconcile(self._server)
+            await self._feed.reconcile(self._seat)
         except AgentError as error:
             logger.info("not reconciled: %s", error, extra=self._ids())
             return False
@@ -182,16 +187,16 @@ class Exchange:
             await self._stop()
 
     async def _watch_end(self) -> None:
-        await self._server.gone.wait()
+        await self._seat.gone.wait()
         await self._feed.heard_all.wait()
-        self._turn.error = self._turn.error or self._server.end or AgentDied(f"{self._agent} is not running")
+        self._turn.error = self._turn.error or self._seat.end or AgentDied(f"{self._agent} is not running")
         self._turn.over.set()
 
     async def _stop(self) -> None:
-        """Ask politely; a server that does not end its turn is ended itself."""
+        """Ask politely; a server that does not end its turn is left."""
         with anyio.move_on_after(self._limits.cancel):
             try:
-                await self._server.http.post(f"/session/{self._session}/abort", {})
+                await self._seat.http.post(f"/session/{self._session}/abort", {})
             except AgentError as error:
                 logger.debug("not aborted: %s", error, extra=self._ids())
             if self._feed.asking:
@@ -199,7 +204,7 @@ class Exchange:
             await self._turn.over.wait()
             return
         logger.warning("server does not end its turn", extra=self._ids())
-        self._server.kill()
+        self._seat.kill()
 
     def _ids(self) -> Mapping[str, str]:
         return {"agent": self._agent, "agent_session": self._session}

@@ -7,7 +7,7 @@ import anyio
 from coder.backends.base import Emit
 from coder.backends.opencode.asking import Asking
 from coder.backends.opencode.progress import Progress
-from coder.backends.opencode.server import Server
+from coder.backends.opencode.seat import Seat
 from coder.backends.opencode.stream import follow
 from coder.backends.opencode.translate import Events, Translator
 from coder.backends.turn import Turn
@@ -41,19 +41,19 @@ class Feed:
         self._connected = anyio.Event()
         self._news = anyio.Event()
 
-    async def follow(self, server: Server) -> None:
+    async def follow(self, seat: Seat) -> None:
         """Take what the server tells until it is dead and its last words are heard; what goes wrong here ends it."""
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._read, server)
-                await server.ending.wait()
+                group.start_soon(self._read, seat)
+                await seat.ending.wait()
                 with anyio.move_on_after(_LAST_WORDS):
                     await self.heard_all.wait()
                 group.cancel_scope.cancel()
         except Exception as error:
             logger.exception("the server's events could not be handled", extra={"agent": self._agent})
-            server.end = server.end or AgentError(f"{self._label}: its events could not be handled: {error}")
-            server.kill()
+            seat.end = seat.end or AgentError(f"{self._label}: its events could not be handled: {error}")
+            seat.kill()
         finally:
             self.heard_all.set()
 
@@ -82,29 +82,29 @@ class Feed:
             turn.heard()
             turn.has_begun = True
 
-    async def reconcile(self, server: Server) -> None:
+    async def reconcile(self, seat: Seat) -> None:
         """Fetch what the stream may not have told: requests, messages since the prompt, whether the session is idle.
 
         Raises:
             AgentError: the server does not answer as it should.
         """
         async with self.order:
-            await self._reconcile(server)
+            await self._reconcile(seat)
 
-    async def _read(self, server: Server) -> None:
+    async def _read(self, seat: Seat) -> None:
         async def connected() -> None:
             is_again, self._connected = self._connected.is_set(), self._connected
             self._connected.set()
             if is_again:
                 async with self.order:
                     self.translator.missed()
-                    await self._reconcile(server)
+                    await self._reconcile(seat)
 
         try:
-            await follow(server.http, lambda: server.is_up, connected, self._on_event)
+            await follow(seat.http, lambda: seat.is_up, connected, self._on_event)
         except AgentError as error:
-            server.end = server.end or error
-            server.kill()
+            seat.end = seat.end or error
+            seat.kill()
         finally:
             self.heard_all.set()
 
@@ -144,8 +144,8 @@ class Feed:
             await self.pass_on(events)
             self.asking.question(asked, questions)
 
-    async def _reconcile(self, server: Server) -> None:
-        progress, http, session = self.progress, server.http, self.translator.session
+    async def _reconcile(self, seat: Seat) -> None:
+        progress, http, session = self.progress, seat.http, self.translator.session
         if progress is None or session is None:
             return
         statuses = fields(await http.get("/session/status"))

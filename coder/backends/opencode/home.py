@@ -1,7 +1,7 @@
 """The private home of one server: its folders, what it takes over from the user's own, and its environment.
 
-A server keeps the conversations of one agent of one session in a database of its own, under the folder that the host
-gives. Sign-ins and configuration are the user's: they are linked, not copied.
+A server keeps the conversations of one agent of one session, or of one project where it is shared, in a database of
+its own, under the folder that the host gives. Sign-ins and configuration are the user's: they are linked, not copied.
 """
 
 import shlex
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import orjson
 
+from coder.backends.base import SessionOptions
 from coder.backends.wire import Fields, fields
+from coder.model.providers import Provider
 from coder.model.values import Json
 
 PLUGIN_PACKAGE = "@opencode-ai/plugin"
@@ -60,8 +62,8 @@ class Home:
         self.shell.write_text(_shell(env))
         self.shell.chmod(0o700)
 
-    def environment(self, env: Mapping[str, str], worktree: Path) -> dict[str, str]:
-        """What the server, or the same program as an ACP agent, is started with."""
+    def environment(self, env: Mapping[str, str], worktree: Path | None) -> dict[str, str]:
+        """What the server, or the same program as an ACP agent, is started with; a shared one knows no worktree."""
         own = {f"XDG_{kind}_HOME": str(self.place(kind)) for kind in _FOLDERS}
         config = _config(env.get("OPENCODE_CONFIG_CONTENT"), self.shell, worktree)
         return {**SWITCHES, **env, **own, "OPENCODE_CONFIG_CONTENT": config}
@@ -89,6 +91,17 @@ class Home:
         (folder / "package-lock.json").write_bytes(orjson.dumps(lock))
 
 
+def find_instructions(worktree: Path) -> Path | None:
+    """What the repository tells agents. The first one counts, as where the program looks for them itself. Blocks."""
+    return next((path for name in _INSTRUCTIONS if (path := worktree / name).is_file()), None)
+
+
+def home_of(folder: Path, provider: Provider, options: SessionOptions) -> Home:
+    """Where the provider's server lives: alone with the session, or with all sessions of the project."""
+    owner = options.project_id if provider.share_server else options.session_id
+    return Home(folder / owner / options.agent)
+
+
 def _users(env: Mapping[str, str], kind: str) -> Path:
     return Path(env.get(f"XDG_{kind}_HOME") or Path(env.get("HOME", "/nonexistent"), _FOLDERS[kind])) / "opencode"
 
@@ -112,7 +125,7 @@ exec env {scrubbed} "$shell" "$@"
 """
 
 
-def _config(users: str | None, shell: Path, worktree: Path) -> str:
+def _config(users: str | None, shell: Path, worktree: Path | None) -> str:
     try:
         content: Json = orjson.loads(users) if users else {}
     except orjson.JSONDecodeError:
@@ -120,8 +133,7 @@ def _config(users: str | None, shell: Path, worktree: Path) -> str:
     given = dict(fields(content))
     listed = given.get("instructions")
     instructions: list[Json] = [*listed] if isinstance(listed, list) else []
-    # the first one counts, as where the program looks for them itself
-    found = next((path for name in _INSTRUCTIONS if (path := worktree / name).is_file()), None)
+    found = worktree and find_instructions(worktree)
     ours: dict[str, Json] = {
         "autoupdate": False,
         "share": "disabled",

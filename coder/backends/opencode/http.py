@@ -64,11 +64,11 @@ class Http:
 
     @asynccontextmanager
     async def events(self) -> AsyncGenerator[httpx2.Response]:
-        """The stream of everything that happens; it breaks with httpx2's errors, also when nothing comes any more."""
+        """What happens in the worktree; the stream breaks with httpx2's errors, also when nothing comes any more."""
         timeout = httpx2.Timeout(self._silence, connect=5.0)
-        async with self._client.stream("GET", "/global/event", timeout=timeout) as response:
+        async with self._client.stream("GET", "/event", timeout=timeout) as response:
             if response.status_code != 200:
-                raise AgentProtocolError(f"/global/event answered {response.status_code}", status=response.status_code)
+                raise AgentProtocolError(f"/event answered {response.status_code}", status=response.status_code)
             yield response
 
     async def _send(self, method: str, path: str, body: Fields | None, timeout: float) -> httpx2.Response:

@@ -31,11 +31,11 @@ async def probe_opencode(
     """
     worktree = cwd / "worktree"
     worktree.mkdir()
-    server = Server(provider.label, command, Home(cwd / "home"), supervisor, limits)
+    server = Server(provider.label, command, env, Home(cwd / "home"), worktree, supervisor=supervisor, limits=limits)
     found: Offer | AgentError = Offer()
     async with anyio.create_task_group() as group:
         try:
-            await server.open(group, env, worktree)
+            await server.open(group)
             found = await fetch_offer(server.http)
         except AgentError as error:
             found = error  # raised below: the task group would wrap it

@@ -1,12 +1,18 @@
-"""A prompt with its attachments as the parts that the server takes."""
+"""A prompt with its attachments as the parts that the server takes, and what a repository tells agents."""
 
 import base64
 import binascii
+import logging
+from pathlib import Path
 
 from coder.backends.base import PromptInput
-from coder.errors import InvalidInput
+from coder.backends.opencode.home import find_instructions
+from coder.errors import CoderError, InvalidInput
 from coder.model.tasks import Attachment
 from coder.model.values import Json
+from coder.worktrees.paths import open_root
+
+logger = logging.getLogger(__name__)
 
 
 def prompt_parts(input: PromptInput, *, takes_images: bool) -> list[Json]:
@@ -21,6 +27,19 @@ def prompt_parts(input: PromptInput, *, takes_images: bool) -> list[Json]:
 def file_parts(input: PromptInput, *, takes_images: bool) -> list[Json]:
     """The attachments alone. Raises InvalidInput as `prompt_parts` does."""
     return [_part(attachment, takes_images) for attachment in input.attachments]
+
+
+def read_instructions(worktree: Path) -> str | None:
+    """What the repository tells agents, in the server's own form; for a server that was not started with it. Blocks."""
+    found = find_instructions(worktree)
+    if found is None:
+        return None
+    try:
+        with open_root(worktree) as root:
+            return f"Instructions from: {found}\n{root.read_text(found.name)}"
+    except CoderError as error:
+        logger.warning("instructions not read: %s", error)
+        return None
 
 
 def _part(attachment: Attachment, takes_images: bool) -> Json:

@@ -14,6 +14,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
+from coder.backends.held import Held
 from coder.backends.opencode.home import PASSWORD, Home
 from coder.backends.opencode.http import HEARTBEAT_SECONDS, Http
 from coder.backends.turn import AgentLimits
@@ -38,26 +39,37 @@ class ServerUnavailable(AgentUnavailable):
     """There is no server to be had; the same program may do as an ACP agent."""
 
 
-class Server:
-    """`gone` is set when the server and all it started have ended; `end` says why, from when `ending` is set."""
+class Server(Held):
+    """Up when it answers, and only to us; gone when it and all it started have ended.
+
+    `end` says why from when `ending` is set. Without a `worktree` it is shared by those of one project.
+    """
 
     def __init__(
-        self, label: str, command: tuple[str, ...], home: Home, supervisor: Supervisor, limits: AgentLimits
+        self,
+        label: str,
+        command: tuple[str, ...],
+        env: Mapping[str, str],
+        home: Home,
+        worktree: Path | None,
+        *,
+        supervisor: Supervisor,
+        limits: AgentLimits,
     ) -> None:
+        super().__init__()
         self._label = label
         self._command = command
+        self._env = env
         self._home = home
+        self._worktree = worktree
         self._supervisor = supervisor
         self._limits = limits
-        self._life = anyio.CancelScope()
+        self._address: tuple[str, str] | None = None
         self._http: Http | None = None
         self.port: int | None = None
         self.version: str | None = None
         self._child: Child | None = None
-        self.is_up = False
-        self.end: AgentError | None = None
         self.ending = anyio.Event()
-        self.gone = anyio.Event()
 
     @property
     def http(self) -> Http:
@@ -66,77 +78,63 @@ class Server:
             raise self.end or AgentDied(f"{self._label} is not running")
         return self._http
 
-    async def open(self, group: TaskGroup, env: Mapping[str, str], worktree: Path) -> None:
-        """Start the server; it answers, and only to us, when this returns.
+    @property
+    def is_shared(self) -> bool:
+        return self._worktree is None
+
+    def reach(self, worktree: Path) -> Http:
+        """Requests that concern a worktree; for as long as the server is up. Raises AgentDied when it never was."""
+        if self._address is None:
+            raise self.end or AgentDied(f"{self._label} is not running")
+        url, password = self._address
+        silence = min(2.5 * HEARTBEAT_SECONDS, self._limits.inactivity)
+        return Http(url, password, worktree, timeout=self._limits.request, silence=silence)
+
+    async def open(self, group: TaskGroup) -> None:
+        """Start the server.
 
         Raises:
             ServerUnavailable: it does not start, is not healthy, or does not demand its password.
-            AgentUnavailable: the program or the worktree is missing.
+            AgentUnavailable: the program is missing.
         """
-        is_open = False
         try:
-            await group.start(self._hold, env, worktree)
-            is_open = True
+            await super().open(group)
         except AgentUnavailable:
             raise
         except AgentError as error:
             raise ServerUnavailable(f"{self._label} server: {error}", stderr=error.fields.get("stderr")) from error
-        finally:
-            if not is_open:
-                self.gone.set()
-
-    def kill(self) -> None:
-        """Begin to end the server; `gone` follows within the deadlines of the ladder."""
-        self._life.cancel()
-
-    async def close(self) -> None:
-        """End what runs in the server, then the server."""
-        self.kill()
-        await self.gone.wait()
-
-    async def obituary(self, error: AgentError) -> AgentError:
-        """Why a request failed: the server's death, where it is dead or about to be found so."""
-        if isinstance(error, AgentDied):
-            with anyio.move_on_after(_OBITUARY):
-                await self.gone.wait()
-        return self.end or error
 
     async def resident_bytes(self) -> int:
         """How much memory the server and all it started hold now."""
         return await self._child.resident_bytes() if self._child and self.is_up else 0
 
-    async def _hold(self, env: Mapping[str, str], worktree: Path, *, task_status: TaskStatus[None]) -> None:
-        if not await anyio.Path(worktree).is_dir():
-            raise AgentUnavailable(f"{self._label}: the worktree is gone: {worktree}")
-        await to_thread.run_sync(self._home.prepare, env, TESTED_VERSION)
+    async def _hold(self, task_status: TaskStatus[None]) -> None:
         password = secrets.token_urlsafe(32)
+        await to_thread.run_sync(self._home.prepare, self._env, TESTED_VERSION)
         spec = ChildSpec(
             (*self._command, *ARGUMENTS),
             self._home.cwd,
-            {**self._home.environment(env, worktree), PASSWORD: password},
+            {**self._home.environment(self._env, self._worktree), PASSWORD: password},
             write_timeout=self._limits.write,
         )
         spec = replace(spec, stop=replace(spec.stop, polite=2 * _FAREWELL))
-        try:
-            async with AsyncExitStack() as stack, self._supervisor.open_child(spec) as child:
-                self._child = child
-                try:
-                    with self._life:
-                        http = await self._reach(child, password, worktree)
-                        self._http = await stack.enter_async_context(http)
-                        await self._check_health(http)
-                        self.is_up = True
-                        task_status.started()
-                        await self._drain(child)
-                        await child.wait()
-                finally:
-                    self.is_up = False
-                    with anyio.CancelScope(shield=True):
-                        await self._bury(child)
-        finally:
-            self.gone.set()
+        async with AsyncExitStack() as stack, self._supervisor.open_child(spec) as child:
+            self._child = child
+            try:
+                with self._life:
+                    self._address = await self._find(child), password
+                    self._http = http = await stack.enter_async_context(self.reach(self._worktree or self._home.cwd))
+                    await self._check_health(http)
+                    self.is_up = True
+                    task_status.started()
+                    await self._drain(child)
+                    await child.wait()
+            finally:
+                self.is_up = False
+                with anyio.CancelScope(shield=True):
+                    await self._bury(child)
 
-    async def _reach(self, child: Child, password: str, worktree: Path) -> Http:
+    async def _find(self, child: Child) -> str:
         limits = self._limits
         try:
             with anyio.fail_after(limits.initialize):
@@ -146,10 +144,9 @@ class Server:
         except anyio.EndOfStream as error:
             await child.wait()
             raise self._death(child) from error
-        await self._prove_closed(url, worktree)
+        await self._prove_closed(url)
         self.port = int(url.rpartition(":")[2])
-        silence = min(2.5 * HEARTBEAT_SECONDS, limits.inactivity)
-        return Http(url, password, worktree, timeout=limits.request, silence=silence)
+        return url
 
     async def _read_address(self, child: Child) -> str:
         while True:
@@ -157,8 +154,8 @@ class Server:
                 if found := _LISTENING.search(line):
                     return found[1].decode()
 
-    async def _prove_closed(self, url: str, worktree: Path) -> None:
-        async with Http(url, None, worktree, timeout=self._limits.request, silence=1) as stranger:
+    async def _prove_closed(self, url: str) -> None:
+        async with Http(url, None, self._home.cwd, timeout=self._limits.request, silence=1) as stranger:
             if (status := await stranger.status("/global/health")) != 401:
                 raise ServerUnavailable(f"{self._label} server answers strangers ({status}): it must not be used")
 
@@ -196,13 +193,12 @@ class Server:
         await child.stop(say_goodbye)
 
     async def _dispose(self, http: Http) -> None:
-        """Let turns end: only then are their tools ended by the server itself."""
         try:
-            is_busy = bool(fields(await http.get("/session/status")))
-            await http.post("/global/dispose", {})
-            while is_busy:
-                await anyio.sleep(_LOOK)
-                is_busy = bool(fields(await http.get("/session/status")))
+            if self.is_shared:
+                # those who were there have left, each with what it had running
+                await http.post("/global/dispose", {})
+            else:
+                await wind_down(http, "/global/dispose")
         except CoderError as error:
             logger.debug("server not disposed: %s", error)
 
@@ -213,3 +209,16 @@ class Server:
         if stderr:
             words = f"{words}: {stderr[-1].strip()[:500]}"
         return AgentDied(words, returncode=child.returncode, stderr=error.fields.get("stderr"))
+
+
+async def wind_down(http: Http, path: str) -> None:
+    """Have turns end by a request to dispose of them: only then are their tools ended by the server itself.
+
+    Raises:
+        AgentError: the server does not answer as it should.
+    """
+    is_busy = bool(fields(await http.get("/session/status")))
+    await http.post(path, {})
+    while is_busy:
+        await anyio.sleep(_LOOK)
+        is_busy = bool(fields(await http.get("/session/status")))

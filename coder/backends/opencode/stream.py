@@ -76,7 +76,5 @@ def _event(frame: bytes) -> tuple[str, Fields] | None:
     except NotJson:
         logger.warning("an event of the server is no JSON and left out")
         return None
-    # events of one folder come in an envelope on the stream of all
-    payload = fields(message.get("payload")) or message
-    kind = text(payload.get("type"))
-    return (kind, fields(payload.get("properties"))) if kind and kind != "sync" else None
+    kind = text(message.get("type"))
+    return (kind, fields(message.get("properties"))) if kind and kind != "sync" else None

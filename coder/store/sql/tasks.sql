@@ -132,24 +132,6 @@ UPDATE tasks SET state = 'blocked' WHERE id = $1 AND state = 'pending' RETURNING
 -- blocked -> pending.
 UPDATE tasks SET state = 'pending' WHERE id = $1 AND state = 'blocked' RETURNING *;
 
--- name: requeue_unsent_tasks
--- After a crash: running -> pending, where the prompt provably never left the dead host and nobody asked for an end.
-UPDATE tasks SET state = 'pending', owner = NULL, started_at = NULL
-WHERE state = 'running' AND owner <> $1 AND NOT prompt_sent AND NOT cancel_requested
-RETURNING *;
-
--- name: cancel_unsent_tasks
--- After a crash: running -> cancelled, where an end was asked for and the prompt never left.
-UPDATE tasks SET state = 'cancelled', ended_at = now()
-WHERE state = 'running' AND owner <> $1 AND NOT prompt_sent AND cancel_requested
-RETURNING *;
-
--- name: fail_interrupted_tasks
--- After a crash: running -> failed, where the agent may have seen the prompt.
-UPDATE tasks SET state = 'failed', error = $2, ended_at = now()
-WHERE state = 'running' AND owner <> $1 AND prompt_sent
-RETURNING *;
-
 -- name: running_tasks_of_other_runs
 -- What a dead host left running.
 SELECT * FROM tasks WHERE state = 'running' AND owner <> $1 ORDER BY ordinal;
