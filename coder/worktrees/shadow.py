@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class Shadow:
         index: Path | None = None,
         input: bytes | None = None,
         accepted: Collection[int] = (0,),
+        env: Mapping[str, str] | None = None,
     ) -> bytes:
         """Run git on the host's own directory and index, with the worktree or `cwd` as its working tree."""
         work_tree = cwd or self.worktree
@@ -62,6 +63,7 @@ class Shadow:
             "GIT_INDEX_FILE": os.fspath(index or self.git_dir / "index"),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_ATTR_NOSYSTEM": "1",
+            **(env or {}),
         }
         return await run_git(*args, cwd=work_tree, env=environment, input=input, accepted=accepted)
 
@@ -154,7 +156,7 @@ async def _seed(shadow: Shadow) -> None:
 
     Only where no conversion lies between its blobs and the files, and without submodules: they are never entered.
     """
-    if await _has_conversion(shadow):
+    if await has_conversion(shadow):
         return
     index = _text(await run_git("rev-parse", "--path-format=absolute", "--git-path", "index", cwd=shadow.worktree))
     # its time is part of what makes the cache safe
@@ -164,7 +166,8 @@ async def _seed(shadow: Shadow) -> None:
     await run_in_thread((shadow.git_dir / "unsettled").touch)
 
 
-async def _has_conversion(shadow: Shadow) -> bool:
+async def has_conversion(shadow: Shadow) -> bool:
+    """Whether git may keep a file of this worktree otherwise than it is on the disk: line ends, filters, `$Id$`."""
     question = ("config", "--null", "--get-regexp", r"^core\.(autocrlf|eol|attributesfile|splitindex)$")
     settings = (await run_git(*question, cwd=shadow.worktree, accepted=(0, 1))).lower().split(b"\0")
     harmless = {b"", b"core.autocrlf\ninput", b"core.autocrlf\nfalse", b"core.eol\nlf", b"core.splitindex\nfalse"}

@@ -141,12 +141,12 @@ async def has_unsaved_commits(repo: Path, path: Path, branch: str) -> bool:
 
 async def _has_changes(path: Path) -> bool:
     arguments = ("status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=all", "--no-renames")
-    return bool(await run_git(*arguments, cwd=path, config=await _without_filters(path)))
+    return bool(await run_git(*arguments, cwd=path, config=await without_filters(path)))
 
 
 async def _add(repo: Path, path: Path, *args: str) -> None:
     await run_in_thread(lambda: path.parent.mkdir(parents=True, exist_ok=True))
-    await run_git("worktree", "add", "--quiet", *args, cwd=repo, config=await _without_filters(repo))
+    await run_git("worktree", "add", "--quiet", *args, cwd=repo, config=await without_filters(repo))
 
 
 async def _drop(repo: Path, path: Path, branch: str) -> None:
@@ -160,7 +160,7 @@ async def _drop(repo: Path, path: Path, branch: str) -> None:
         await run_git("branch", "--quiet", "-D", "--end-of-options", branch, cwd=repo)
 
 
-async def _without_filters(path: Path) -> dict[str, str]:
+async def without_filters(path: Path) -> dict[str, str]:
     """Settings that switch off the filter drivers that the repository itself defines; the user's own stay as they are.
 
     Anyone who can write to the worktree can write to the repository's configuration, and a filter is a command.

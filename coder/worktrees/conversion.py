@@ -1,0 +1,153 @@
+"""Between what a commit holds and what lies on the disk: line ends, `$Id$` and the user's own filters.
+
+The shadow's trees are *raw*: byte for byte what is on the disk, without submodules. A commit's tree is not. Where the
+repository converts nothing the two are the same but for the submodules.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coder.errors import Conflict
+from coder.model.changes import FileDifference
+from coder.worktrees.git import run_git, run_in_thread
+from coder.worktrees.names import stored_name
+from coder.worktrees.shadow import Shadow, has_conversion
+from coder.worktrees.tree import replace_in_tree
+from coder.worktrees.worktree import without_filters
+
+_LINK = "120000"
+_SUBMODULE = "160000"
+_NO_WARNING = {"core.safecrlf": "false"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file in a tree."""
+
+    path: str
+    mode: str
+    blob: str
+
+
+async def raw_tree(shadow: Shadow, commit: str) -> str:
+    """The tree of a fresh checkout of `commit`, as a snapshot would take it. It is kept, so asking again is cheap."""
+    if not await has_conversion(shadow):
+        return await _without_submodules(shadow, f"{commit}^{{tree}}")
+    kept = f"refs/raw/{commit}"
+    found = await shadow.git("rev-parse", "--verify", "--quiet", kept, accepted=(0, 1))
+    if found:
+        return found.decode().strip()
+    raw = await _checked_out(shadow, commit)
+    await shadow.git("update-ref", kept, raw)
+    return raw
+
+
+async def committed_tree(shadow: Shadow, commit: str, raw: str, differences: Sequence[FileDifference]) -> str:
+    """The tree of `commit` with files of a raw tree put in, as git would store them.
+
+    `differences` lead from the raw tree of `commit` to `raw`.
+    """
+    tree = (await shadow.git("rev-parse", "--verify", f"{commit}^{{tree}}")).decode().strip()
+    if not await has_conversion(shadow):
+        return await replace_in_tree(shadow, tree, differences, "new")
+    wanted = [
+        Entry(stored_name(each.file_path), each.new_mode, each.new_blob)
+        for each in differences
+        if each.new_mode is not None and each.new_blob is not None
+    ]
+    stored = await _cleaned(shadow, commit, wanted)
+    converted = [
+        each.model_copy(update={"new_blob": stored.get(stored_name(each.file_path), each.new_blob)})
+        for each in differences
+    ]
+    return await replace_in_tree(shadow, tree, converted, "new")
+
+
+async def git_folder(shadow: Shadow) -> Path:
+    """Where the repository keeps what it knows of the worktree, whatever the worktree's own `.git` says.
+
+    Raises:
+        Conflict: `worktree_gone`, the repository knows of no worktree there.
+    """
+    question = ("rev-parse", "--path-format=absolute", "--git-common-dir")
+    common = Path(os.fsdecode((await run_git(*question, cwd=shadow.repo)).rstrip(b"\n")))
+
+    def search() -> Path | None:
+        wanted = os.path.realpath(shadow.worktree / ".git")
+        for pointer in common.glob("worktrees/*/gitdir"):
+            if os.path.realpath(os.fsdecode(pointer.read_bytes().rstrip(b"\n"))) == wanted:
+                return pointer.parent
+        return None
+
+    if not await run_in_thread(shadow.worktree.is_dir) or (found := await run_in_thread(search)) is None:
+        raise Conflict(f"the worktree is gone: {shadow.worktree}", code="worktree_gone", path=str(shadow.worktree))
+    return found
+
+
+async def _without_submodules(shadow: Shadow, tree: str) -> str:
+    listing = await shadow.git("ls-tree", "-r", "-z", "--full-tree", tree)
+    modules = [entry.partition(b"\t")[2] for entry in listing.split(b"\0") if entry.startswith(b"160000 ")]
+    if not modules:
+        return (await shadow.git("rev-parse", "--verify", tree)).decode().strip()
+    with tempfile.TemporaryDirectory(prefix="coder-tree-") as name:
+        index = Path(name, "index")
+        await shadow.git("read-tree", tree, index=index)
+        names = b"".join(module + b"\0" for module in modules)
+        await shadow.git("update-index", "--force-remove", "-z", "--stdin", index=index, input=names)
+        return (await shadow.git("write-tree", index=index)).decode().strip()
+
+
+async def _checked_out(shadow: Shadow, commit: str) -> str:
+    """Check a commit out into a folder of its own and take that as it is."""
+    config = await without_filters(shadow.repo)
+    with tempfile.TemporaryDirectory(prefix="coder-checkout-") as name:
+        files, index = Path(name, "files"), Path(name, "index")
+        await run_in_thread(files.mkdir)
+        places = await _places(shadow, files, index)
+        await run_git("read-tree", f"{commit}^{{tree}}", cwd=files, env=places, config=config)
+        await run_git("checkout-index", "--all", "--quiet", cwd=files, env=places, config=config)
+        raw = Path(name, "raw")
+        await shadow.git("add", "--all", "--force", ".", cwd=files, index=raw)
+        return (await shadow.git("write-tree", index=raw)).decode().strip()
+
+
+async def _cleaned(shadow: Shadow, commit: str, entries: Sequence[Entry]) -> Mapping[str, str]:
+    """What `git add` makes of each file, by path."""
+    config = await without_filters(shadow.repo) | _NO_WARNING
+    plain = [entry for entry in entries if entry.mode not in (_LINK, _SUBMODULE)]
+    contents = await shadow.read_blobs(entry.blob for entry in plain)
+    with tempfile.TemporaryDirectory(prefix="coder-commit-") as name:
+        files, index = Path(name, "files"), Path(name, "index")
+
+        def write() -> None:
+            files.mkdir()
+            for entry in plain:
+                place = files / entry.path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(contents[entry.blob])
+
+        await run_in_thread(write)
+        places = await _places(shadow, files, index)
+        names = b"".join(os.fsencode(entry.path) + b"\0" for entry in plain)
+        # its attributes count for files that are not here
+        await run_git("read-tree", f"{commit}^{{tree}}", cwd=files, env=places, config=config)
+        add = ("update-index", "--add", "--replace", "-z", "--stdin")
+        await run_git(*add, cwd=files, env=places, config=config, input=names)
+        listing = await run_git("ls-files", "--stage", "-z", cwd=files, env=places, config=config)
+    found: dict[str, str] = {}
+    for line in listing.split(b"\0")[:-1]:
+        head, _, path = line.partition(b"\t")
+        found[os.fsdecode(path)] = head.split(b" ")[1].decode()
+    return {entry.path: found[entry.path] for entry in plain}
+
+
+async def _places(shadow: Shadow, files: Path, index: Path) -> dict[str, str]:
+    """The repository's configuration with files and an index of our own."""
+    return {
+        "GIT_DIR": os.fspath(await git_folder(shadow)),
+        "GIT_WORK_TREE": os.fspath(files),
+        "GIT_INDEX_FILE": os.fspath(index),
+    }

@@ -1,0 +1,150 @@
+"""Merging trees in the host's own git directory: no driver, attribute or configuration of the repository counts."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coder.errors import MergeConflict
+from coder.model.values import Json
+from coder.worktrees.names import shown_name
+from coder.worktrees.shadow import Shadow
+
+NOBODY = {
+    "GIT_AUTHOR_NAME": "coder",
+    "GIT_AUTHOR_EMAIL": "coder@localhost.invalid",
+    "GIT_AUTHOR_DATE": "@0 +0000",
+    "GIT_COMMITTER_NAME": "coder",
+    "GIT_COMMITTER_EMAIL": "coder@localhost.invalid",
+    "GIT_COMMITTER_DATE": "@0 +0000",
+}
+"""Who makes commits that nobody will see."""
+
+_SHOWN_LIMIT = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Clash:
+    """A path where both sides changed the same; mode and blob of base, ours and theirs, None for no file."""
+
+    path: bytes
+    sides: tuple[tuple[str, str] | None, tuple[str, str] | None, tuple[str, str] | None]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """`tree` has markers (`<<<<<<< session`, `>>>>>>> incoming`) in the text of what clashes."""
+
+    tree: str
+    clashes: Sequence[Clash] = ()
+
+
+async def merge_trees(shadow: Shadow, base: str, ours: str, theirs: str) -> Merged:
+    """Merge three trees: what led from `base` to `theirs`, done to `ours`."""
+    if theirs == base or ours == theirs:
+        return Merged(ours)
+    if ours == base:
+        return Merged(theirs)
+    common = await _commit(shadow, base)
+    return await merge_commits(shadow, await _commit(shadow, ours, common), await _commit(shadow, theirs, common))
+
+
+async def merge_commits(shadow: Shadow, ours: str, theirs: str) -> Merged:
+    """Merge two commits as `git merge` would, on trees alone."""
+    # their names are what stands beside the markers
+    for name, commit in (("session", ours), ("incoming", theirs)):
+        await shadow.git("update-ref", f"refs/heads/{name}", commit)
+    question = ("merge-tree", "--write-tree", "--no-messages", "-z", "session", "incoming")
+    output = await shadow.git(*question, accepted=(0, 1))
+    tree, *entries = output.split(b"\0")
+    sides: dict[bytes, list[tuple[str, str] | None]] = {}
+    for entry in entries:
+        head, _, path = entry.partition(b"\t")
+        if not path:
+            continue
+        mode, blob, stage = head.decode().split(" ")
+        sides.setdefault(path, [None, None, None])[int(stage) - 1] = (mode, blob)
+    clashes = [Clash(path, (found[0], found[1], found[2])) for path, found in sides.items()]
+    return Merged(tree.decode(), clashes)
+
+
+async def clean_merge(shadow: Shadow, base: str, ours: str, theirs: str) -> str:
+    """The tree of a merge that must not clash.
+
+    Raises:
+        MergeConflict: it does; `conflicts` in `fields` has each file with its sides and its text with markers.
+    """
+    merged = await merge_trees(shadow, base, ours, theirs)
+    if merged.clashes:
+        raise await conflict_of(shadow, merged)
+    return merged.tree
+
+
+async def settled(shadow: Shadow, merged: Merged) -> str:
+    """The merged tree with their side of everything that clashes."""
+    if not merged.clashes:
+        return merged.tree
+    zero = "0" * len(merged.tree)
+    removals = [f"0 {zero}\t".encode() + clash.path + b"\0" for clash in merged.clashes if clash.sides[2] is None]
+    writes = [
+        f"{theirs[0]} {theirs[1]}\t".encode() + clash.path + b"\0"
+        for clash in merged.clashes
+        if (theirs := clash.sides[2]) is not None
+    ]
+    index = shadow.git_dir / f"index.{os.urandom(8).hex()}"
+    try:
+        await shadow.git("read-tree", merged.tree, index=index)
+        entries = b"".join([*removals, *writes])
+        await shadow.git("update-index", "--replace", "-z", "--index-info", index=index, input=entries)
+        return (await shadow.git("write-tree", index=index)).decode().strip()
+    finally:
+        index.unlink(missing_ok=True)
+
+
+async def conflict_of(shadow: Shadow, merged: Merged, *, what: str = "the branch") -> MergeConflict:
+    """The refusal that shows every file that clashes."""
+    names = [shown_name(clash.path) for clash in merged.clashes]
+    conflicts = [await _shown(shadow, merged.tree, clash) for clash in merged.clashes[:100]]
+    return MergeConflict(f"both sides changed the same in {what}: {', '.join(names[:5])}", conflicts=conflicts)
+
+
+async def _commit(shadow: Shadow, tree: str, *parents: str) -> str:
+    arguments = [word for parent in parents for word in ("-p", parent)]
+    output = await shadow.git("commit-tree", *arguments, tree, input=b"", env=NOBODY)
+    return output.decode().strip()
+
+
+async def _shown(shadow: Shadow, tree: str, clash: Clash) -> Json:
+    base, ours, theirs = [await _text(shadow, side) for side in clash.sides]
+    listed = await shadow.git(
+        "--literal-pathspecs", "ls-tree", "-z", "--full-tree", tree, "--", os.fsdecode(clash.path)
+    )
+    entry = listed.partition(b"\t")[0].decode().split(" ")
+    return {
+        "file_path": shown_name(clash.path),
+        "reason": _reason(clash),
+        "base": base,
+        "ours": ours,
+        "theirs": theirs,
+        "merged": await _text(shadow, (entry[0], entry[2]) if len(entry) == 3 else None),
+    }
+
+
+def _reason(clash: Clash) -> str:
+    match clash.sides:
+        case (_, None, _):
+            return "deleted here, changed there"
+        case (_, _, None):
+            return "changed here, deleted there"
+        case (None, _, _):
+            return "added on both sides"
+        case _:
+            return "both sides changed the same lines"
+
+
+async def _text(shadow: Shadow, side: tuple[str, str] | None) -> str | None:
+    if side is None or not side[0].startswith(("100", "120")):
+        return None
+    content = (await shadow.read_blobs([side[1]])).get(side[1], b"")
+    if b"\0" in content or len(content) > _SHOWN_LIMIT:
+        return None
+    return content.decode(errors="replace")
