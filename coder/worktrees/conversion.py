@@ -6,30 +6,17 @@ repository converts nothing the two are the same but for the submodules.
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from coder.errors import Conflict
 from coder.model.changes import FileDifference
 from coder.worktrees.git import run_git, run_in_thread
-from coder.worktrees.names import stored_name
+from coder.worktrees.moves import Move, Side, replace_in_tree
 from coder.worktrees.shadow import Shadow, has_conversion
-from coder.worktrees.tree import replace_in_tree
 from coder.worktrees.worktree import without_filters
 
-_LINK = "120000"
-_SUBMODULE = "160000"
 _NO_WARNING = {"core.safecrlf": "false"}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file in a tree."""
-
-    path: str
-    mode: str
-    blob: str
 
 
 async def raw_tree(shadow: Shadow, commit: str) -> str:
@@ -51,19 +38,15 @@ async def committed_tree(shadow: Shadow, commit: str, raw: str, differences: Seq
     `differences` lead from the raw tree of `commit` to `raw`.
     """
     tree = (await shadow.git("rev-parse", "--verify", f"{commit}^{{tree}}")).decode().strip()
-    if not await has_conversion(shadow):
-        return await replace_in_tree(shadow, tree, differences, "new")
-    wanted = [
-        Entry(stored_name(each.file_path), each.new_mode, each.new_blob)
-        for each in differences
-        if each.new_mode is not None and each.new_blob is not None
-    ]
-    stored = await _cleaned(shadow, commit, wanted)
-    converted = [
-        each.model_copy(update={"new_blob": stored.get(stored_name(each.file_path), each.new_blob)})
-        for each in differences
-    ]
-    return await replace_in_tree(shadow, tree, converted, "new")
+    wanted: dict[str, Side | None] = {}
+    for move in map(Move.forward, differences):
+        if move.vacated is not None:
+            wanted.setdefault(move.vacated, None)
+        if move.after is not None:
+            wanted[move.after.path] = move.after
+    if await has_conversion(shadow):
+        wanted |= await _cleaned(shadow, commit, [side for side in wanted.values() if side])
+    return await replace_in_tree(shadow, tree, wanted)
 
 
 async def git_folder(shadow: Shadow) -> Path:
@@ -114,24 +97,24 @@ async def _checked_out(shadow: Shadow, commit: str) -> str:
         return (await shadow.git("write-tree", index=raw)).decode().strip()
 
 
-async def _cleaned(shadow: Shadow, commit: str, entries: Sequence[Entry]) -> Mapping[str, str]:
+async def _cleaned(shadow: Shadow, commit: str, sides: Sequence[Side]) -> dict[str, Side]:
     """What `git add` makes of each file, by path."""
     config = await without_filters(shadow.repo) | _NO_WARNING
-    plain = [entry for entry in entries if entry.mode not in (_LINK, _SUBMODULE)]
-    contents = await shadow.read_blobs(entry.blob for entry in plain)
+    plain = [side for side in sides if not side.is_link]
+    contents = await shadow.read_blobs(side.blob for side in plain)
     with tempfile.TemporaryDirectory(prefix="coder-commit-") as name:
         files, index = Path(name, "files"), Path(name, "index")
 
         def write() -> None:
             files.mkdir()
-            for entry in plain:
-                place = files / entry.path
+            for side in plain:
+                place = files / side.path
                 place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(contents[entry.blob])
+                place.write_bytes(contents[side.blob])
 
         await run_in_thread(write)
         places = await _places(shadow, files, index)
-        names = b"".join(os.fsencode(entry.path) + b"\0" for entry in plain)
+        names = b"".join(os.fsencode(side.path) + b"\0" for side in plain)
         # its attributes count for files that are not here
         await run_git("read-tree", f"{commit}^{{tree}}", cwd=files, env=places, config=config)
         add = ("update-index", "--add", "--replace", "-z", "--stdin")
@@ -141,7 +124,7 @@ async def _cleaned(shadow: Shadow, commit: str, entries: Sequence[Entry]) -> Map
     for line in listing.split(b"\0")[:-1]:
         head, _, path = line.partition(b"\t")
         found[os.fsdecode(path)] = head.split(b" ")[1].decode()
-    return {entry.path: found[entry.path] for entry in plain}
+    return {side.path: Side(side.path, side.mode, found[side.path]) for side in plain}
 
 
 async def _places(shadow: Shadow, files: Path, index: Path) -> dict[str, str]:

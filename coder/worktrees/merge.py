@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from coder.errors import MergeConflict
 from coder.model.values import Json
+from coder.worktrees.moves import Side, replace_in_tree
 from coder.worktrees.names import shown_name
 from coder.worktrees.shadow import Shadow
 
@@ -81,23 +82,11 @@ async def clean_merge(shadow: Shadow, base: str, ours: str, theirs: str) -> str:
 
 async def settled(shadow: Shadow, merged: Merged) -> str:
     """The merged tree with their side of everything that clashes."""
-    if not merged.clashes:
-        return merged.tree
-    zero = "0" * len(merged.tree)
-    removals = [f"0 {zero}\t".encode() + clash.path + b"\0" for clash in merged.clashes if clash.sides[2] is None]
-    writes = [
-        f"{theirs[0]} {theirs[1]}\t".encode() + clash.path + b"\0"
+    wanted = {
+        os.fsdecode(clash.path): Side(os.fsdecode(clash.path), *theirs) if (theirs := clash.sides[2]) else None
         for clash in merged.clashes
-        if (theirs := clash.sides[2]) is not None
-    ]
-    index = shadow.git_dir / f"index.{os.urandom(8).hex()}"
-    try:
-        await shadow.git("read-tree", merged.tree, index=index)
-        entries = b"".join([*removals, *writes])
-        await shadow.git("update-index", "--replace", "-z", "--index-info", index=index, input=entries)
-        return (await shadow.git("write-tree", index=index)).decode().strip()
-    finally:
-        index.unlink(missing_ok=True)
+    }
+    return await replace_in_tree(shadow, merged.tree, wanted)
 
 
 async def conflict_of(shadow: Shadow, merged: Merged, *, what: str = "the branch") -> MergeConflict:
@@ -123,8 +112,8 @@ async def _shown(shadow: Shadow, tree: str, clash: Clash) -> Json:
         "file_path": shown_name(clash.path),
         "reason": _reason(clash),
         "base": base,
-        "ours": ours,
-        "theirs": theirs,
+        "checkout": ours,
+        "change": theirs,
         "merged": await _text(shadow, (entry[0], entry[2]) if len(entry) == 3 else None),
     }
 
