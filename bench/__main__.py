@@ -5,11 +5,11 @@ from pathlib import Path
 
 import anyio
 
-from bench import dispatch, relay, warm
+from bench import changes, dispatch, relay, warm
 from bench.native_programs import compile_programs
 from bench.rows import Row, as_json, as_table
 
-BENCHES = {"relay": relay.measure, "warm": warm.measure, "dispatch": dispatch.measure}
+BENCHES = {"relay": relay.measure, "warm": warm.measure, "dispatch": dispatch.measure, "changes": changes.measure}
 WORK = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 
 

@@ -55,6 +55,9 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
 }
 
+# about connections, which are off, and the facade itself; to take them away costs a program more for each command
+_WITHOUT_EFFECT = ("GIT_SSL_", "GIT_PYTHON_")
+
 
 async def run_git(
     *args: str | bytes,
@@ -174,7 +177,11 @@ def _execute(
 
 def _without(inherited: Mapping[str, str], ours: Collection[str]) -> list[str]:
     """A prefix that takes away what the facade would hand down: it can add variables but not drop any."""
-    foreign = [name for name in inherited if name.startswith("GIT_") and name not in ours]
+    foreign = [
+        name
+        for name in inherited
+        if name.startswith("GIT_") and name not in ours and not name.startswith(_WITHOUT_EFFECT)
+    ]
     return ["env", *(word for name in foreign for word in ("-u", name))] if foreign else []
 
 

@@ -123,6 +123,40 @@ async def settle(shadow: Shadow) -> None:
         await run_in_thread(marker.unlink)
 
 
+async def write_index_tree(shadow: Shadow) -> str:
+    """The index as a tree; git is asked only when the index is another than the last time."""
+
+    def known() -> str | None:
+        record = _last_tree(shadow)
+        tree, _, checksum = (record.read_text() if record.exists() else "").partition(" ")
+        return tree if checksum == _index_checksum(shadow) else None
+
+    written = await run_in_thread(known)
+    if written is None:
+        written = _text(await shadow.git("write-tree"))
+        await remember_tree(shadow, written)
+    return written
+
+
+async def remember_tree(shadow: Shadow, tree: str) -> None:
+    """Note that `tree` is what the index holds as it is now."""
+    await run_in_thread(lambda: _last_tree(shadow).write_text(f"{tree} {_index_checksum(shadow)}"))
+
+
+def _last_tree(shadow: Shadow) -> Path:
+    return shadow.git_dir / "last-tree"
+
+
+def _index_checksum(shadow: Shadow) -> str:
+    """Git ends an index with the digest of everything before; a note about it cannot fit another one."""
+    index = shadow.git_dir / "index"
+    if not index.exists():
+        return "none"
+    with index.open("rb") as file:
+        file.seek(-20, os.SEEK_END)
+        return file.read().hex()
+
+
 async def _lay_out(shadow: Shadow) -> None:
     paths = ("--git-path", "objects", "--git-path", "info/exclude")
     output = await run_git("rev-parse", "--path-format=absolute", "--show-object-format", *paths, cwd=shadow.repo)

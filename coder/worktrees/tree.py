@@ -13,7 +13,7 @@ from coder.errors import GitError
 from coder.model.changes import FileDifference, Operation
 from coder.worktrees.git import hold_folder, run_in_thread
 from coder.worktrees.names import shown_name
-from coder.worktrees.shadow import Shadow, create_shadow, settle
+from coder.worktrees.shadow import Shadow, create_shadow, settle, write_index_tree
 
 FILE_LIMIT = 256 * 1024 * 1024
 """Bytes of the largest file that is taken into a snapshot; a larger one stays as it was last seen, or unseen."""
@@ -29,9 +29,9 @@ async def open_shadow(git_dir: Path, repo: Path, worktree: Path, base_tree: str)
         GitError: `base_tree` is not there; the directory has been lost.
     """
     shadow = Shadow(git_dir, repo, worktree)
-    if not await anyio.Path(git_dir / "HEAD").is_file():
+    if not await run_in_thread((git_dir / "HEAD").is_file):
         await create_shadow(shadow)
-    await shadow.git("cat-file", "-e", f"{base_tree}^{{tree}}")
+        await shadow.git("cat-file", "-e", f"{base_tree}^{{tree}}")
     return shadow
 
 
@@ -69,7 +69,7 @@ async def take_snapshot(shadow: Shadow) -> Snapshot:
         await run_in_thread(lambda: (shadow.git_dir / "index.lock").unlink(missing_ok=True))
         await settle(shadow)
         left_out = await _update_index(shadow)
-        return Snapshot((await shadow.git("write-tree")).decode().strip(), left_out)
+        return Snapshot(await write_index_tree(shadow), left_out)
 
 
 async def differences(shadow: Shadow, base_tree: str, new_tree: str) -> list[FileDifference]:
@@ -102,10 +102,11 @@ async def _update_index(shadow: Shadow) -> tuple[LeftOut, ...]:
 async def _store_files(shadow: Shadow) -> tuple[LeftOut, ...]:
     changed, others = await _listings(shadow)
     pairs = list(zip(changed[::2], changed[1::2], strict=True))
-    await shadow.forget([name for status, name in pairs if status == b"D"])
+    gone = [name for status, name in pairs if status == b"D"]
     names = [name for status, name in pairs if status != b"D"] + others
     refusals = await run_in_thread(lambda: [(name, _refusal(shadow.worktree, name)) for name in names])
     storable = [name for name, reason in refusals if reason is None]
+    await shadow.forget(gone)
     if storable:
         entries = b"".join(name + b"\0" for name in storable)
         await shadow.git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=entries)
