@@ -179,6 +179,43 @@ CREATE TABLE IF NOT EXISTS checkpoints (
 );
 CREATE INDEX IF NOT EXISTS checkpoints_by_session ON checkpoints (session_id, id);
 
+-- untrusted (its commands wait for a person's word) -> pending -> running -> done | failed | skipped; untrusted, pending, failed -> skipped;
+-- done, failed, skipped -> pending (run again). No row: the repository asks for nothing. Without a recipe its file could not be understood.
+-- Prompts wait while it `holds`; a broken file holds nothing, because no run could mend it.
+CREATE TABLE IF NOT EXISTS worktree_setups (
+    session_id  text PRIMARY KEY REFERENCES sessions ON DELETE CASCADE,
+    state       text NOT NULL CHECK (state IN ('untrusted', 'pending', 'running', 'done', 'failed', 'skipped')),
+    source      text NOT NULL,
+    digest      text NOT NULL,
+    recipe      jsonb,
+    holds       boolean GENERATED ALWAYS AS
+        (state IN ('untrusted', 'pending', 'running') OR (state = 'failed' AND recipe IS NOT NULL)) STORED,
+    log         text NOT NULL DEFAULT '',
+    exit_status integer,
+    error       jsonb,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    started_at  timestamptz,
+    ended_at    timestamptz,
+    CHECK (recipe IS NOT NULL OR state IN ('failed', 'skipped'))
+);
+
+-- A person agreed once that a setup file of this content may run for this project.
+CREATE TABLE IF NOT EXISTS trusted_setups (
+    project_id text NOT NULL REFERENCES projects ON DELETE CASCADE,
+    digest     text NOT NULL CHECK (digest ~ '^[0-9a-f]{64}$'),
+    trusted_by text NOT NULL,
+    trusted_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (project_id, digest)
+);
+
+-- One session at most has a port; it is given back with the session.
+CREATE TABLE IF NOT EXISTS leased_ports (
+    port       integer PRIMARY KEY CHECK (port BETWEEN 1024 AND 65535),
+    session_id text NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    name       text NOT NULL,
+    UNIQUE (session_id, name)
+);
+
 -- pending -> selected (an option was chosen) | cancelled (turn ended or cancelled) | expired (nobody answered).
 CREATE TABLE IF NOT EXISTS permission_requests (
     id         text PRIMARY KEY,

@@ -21,6 +21,7 @@ from coder.model.events import Record
 from coder.model.permissions import PermissionRequest, PermissionStatus
 from coder.model.providers import Diagnostic, ProviderConfig, ProviderSnapshot
 from coder.model.sessions import AgentSession, Project, Session
+from coder.model.setups import Setup, TrustedSetup
 from coder.model.tasks import ENDED, Task, TaskState
 from coder.model.values import Json
 from coder.protocol import (
@@ -47,9 +48,11 @@ from coder.protocol import (
     RejectChange,
     RejectChanges,
     RevertChange,
+    SetupAction,
     SnapshotFrame,
     Subscribe,
     TaskPatch,
+    TrustSetup,
     Welcome,
     server_frame,
 )
@@ -155,6 +158,22 @@ class Client:
 
     async def close_session(self, id: str, *, force: bool = False) -> None:
         await self._send("DELETE", _path("sessions", id), query={"force": "1" if force else "0"})
+
+    async def setup(self, session_id: str) -> Setup:
+        """What the repository asks for in a new worktree, and how far that is."""
+        return await self._get(Setup, _path("sessions", session_id, "setup"))
+
+    async def run_setup(self, session_id: str) -> Setup:
+        """Answers when it is under way; follow `events` to see its end."""
+        return await self._post(Setup, _path("sessions", session_id, "setup"), SetupAction(action="run"))
+
+    async def skip_setup(self, session_id: str) -> Setup:
+        """Let prompts go without it."""
+        return await self._post(Setup, _path("sessions", session_id, "setup"), SetupAction(action="skip"))
+
+    async def trust_setup(self, project_id: str, digest: str) -> TrustedSetup:
+        """Let the setup file of this digest run in all sessions of the project, now and later."""
+        return await self._post(TrustedSetup, _path("projects", project_id, "trust"), TrustSetup(digest=digest))
 
     async def agent_sessions(self, session_id: str) -> Sequence[AgentSession]:
         return (await self._get(Page[AgentSession], _path("sessions", session_id, "agent-sessions"))).items

@@ -35,6 +35,7 @@ from coder.protocol import NewTask, Page, TaskPatch
 from coder.providers.probes import ways_to_sign_in
 from coder.providers.providers import Providers
 from coder.sessions import Sessions
+from coder.setups import Setups
 from coder.store import agent_sessions, tasks
 from coder.store.database import Store
 from coder.turns import Turn, Turns, session_options
@@ -62,6 +63,7 @@ class Dispatcher:
         sessions: Sessions,
         turns: Turns,
         providers: Providers,
+        setups: Setups,
         *,
         mode: Callable[[], Literal["notify", "polling"]],
         poll_seconds: float = POLL_SECONDS,
@@ -74,6 +76,7 @@ class Dispatcher:
         self._sessions = sessions
         self._turns = turns
         self._providers = providers
+        self._setups = setups
         self._mode = mode
         self._poll_seconds = poll_seconds
         self._work = anyio.Event()
@@ -201,10 +204,11 @@ class Dispatcher:
         """Start the agent of a session before it is asked for anything.
 
         Raises:
-            NotFound, AgentUnavailable, AgentError: as `submit` and the start itself.
+            NotFound, AgentUnavailable, AgentError: as `submit` and the start itself. Conflict: `setup_not_finished`.
         """
         self._providers.require_usable(agent)
         options = session_options(await self._sessions.get(session_id), agent)
+        await self._setups.refuse_while_held(session_id)
         try:
             return await self._pool.warm(options)
         except AuthRequired as error:

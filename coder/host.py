@@ -9,6 +9,7 @@ from functools import partial
 
 import anyio
 
+from coder.backends.base import AgentBackend
 from coder.backends.launch import open_launch
 from coder.backends.turn import AgentLimits
 from coder.changes import Changes
@@ -22,6 +23,7 @@ from coder.projects import Projects
 from coder.providers.providers import Providers, open_providers
 from coder.sessions import Sessions
 from coder.settings import Settings, inherited_environment
+from coder.setups import Setups, open_setups
 from coder.store import idempotency
 from coder.store.database import Store, open_store
 from coder.store.embedded import open_embedded
@@ -50,6 +52,7 @@ class Host:
     changes: Changes
     projects: Projects
     sessions: Sessions
+    setups: Setups
     dispatcher: Dispatcher
     draining: anyio.Event = field(default_factory=anyio.Event)
     closing: anyio.Event = field(default_factory=anyio.Event)
@@ -71,6 +74,7 @@ class Host:
     async def finish(self) -> None:
         """Drain, end every agent, store the journal, and let the viewers go."""
         await self.drain()
+        await self.setups.close()
         await self.pool.close_all()
         await self.journal.flush_all()
         self.closing.set()
@@ -107,13 +111,22 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         permissions = Permissions(store, journal, timeout=settings.permission_timeout)
         workspaces = Workspaces(store, settings.home / "shadows")
         changes = Changes(store, journal, workspaces)
+        setups = await enter(
+            open_setups(store, journal, workspaces, supervisor, environment, lambda: dispatcher.wake())
+        )
+
+        @asynccontextmanager
+        async def open_backend(session_id: str, agent: str) -> AsyncGenerator[AgentBackend]:
+            emit = partial(journal.append, session_id, agent=agent)
+            variables = await setups.environment(session_id)
+            async with launch.open(providers.require_usable(agent), emit, variables) as backend:
+                yield backend
+
         pool = await enter(
             open_pool(
                 store,
                 journal,
-                lambda session_id, agent: launch.open(
-                    providers.require_usable(agent), partial(journal.append, session_id, agent=agent)
-                ),
+                open_backend,
                 PoolLimits(
                     idle_seconds=settings.pool_idle_ttl_ms / 1000,
                     live=settings.pool_max_live,
@@ -128,6 +141,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             journal,
             settings.home / "worktrees",
             workspaces.shadow_path,
+            setups,
             agents_folder=settings.home / "agents",
             end_work=lambda session_id: dispatcher.end_session(session_id),
         )
@@ -142,6 +156,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             sessions,
             Turns(store, journal, pool, permissions, changes, sessions, providers),
             providers,
+            setups,
             mode=lambda: listener.mode,
         )
         listener = await enter(open_listener(url, "tasks_new", dispatcher.wake))
@@ -156,6 +171,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             changes=changes,
             projects=Projects(store, settings.home / "agents"),
             sessions=sessions,
+            setups=setups,
             dispatcher=dispatcher,
         )
         await _reconcile(host)
@@ -175,6 +191,7 @@ async def _reconcile(host: Host) -> None:
     await host.permissions.reconcile()
     await host.dispatcher.reconcile()
     await host.sessions.reconcile()
+    await host.setups.reconcile()
 
 
 def _agent_limits(settings: Settings) -> AgentLimits:

@@ -19,7 +19,7 @@ from coder.model.events import AgentEvent, Error, Record
 from coder.model.permissions import PermissionStatus
 from coder.model.values import now
 from coder.protocol import SnapshotFrame
-from coder.store import agent_sessions, changes, events, permissions, sessions, tasks
+from coder.store import agent_sessions, changes, events, permissions, sessions, setups, tasks
 from coder.store.database import Store
 from coder.store.text import encode_model
 
@@ -303,6 +303,7 @@ class Journal:
             tail = await events.tail(connection, session_id, limit=TAIL_RECORDS, max_bytes=TAIL_BYTES)
             recent = await tasks.list_page(connection, session_id=session_id, limit=RECENT)
             asked = await permissions.list_page(connection, session_id=session_id, status=PermissionStatus.PENDING)
+            setup = await setups.find(connection, session_id)
             applied = await changes.list_page(connection, session_id, status=ChangeStatus.APPLIED, limit=RECENT)
             return SnapshotFrame(
                 session_id=session_id,
@@ -312,6 +313,7 @@ class Journal:
                 tasks=recent.items[::-1],
                 permissions=asked.items[::-1],
                 changes=(*await changes.pending(connection, session_id), *applied.items),
+                setup=setup and setup.abridged(),
                 events=tuple(tail),
                 has_more=session.last_seq > len(tail),
             )

@@ -8,6 +8,7 @@ from coder.model.changes import Change, Target
 from coder.model.events import Record
 from coder.model.permissions import PermissionRequest
 from coder.model.sessions import AgentSession, Session
+from coder.model.setups import Setup
 from coder.model.tasks import Attachment, Task
 from coder.model.values import Input, Json, Value
 
@@ -135,6 +136,18 @@ class RejectChanges(Input):
     reason: Reason | None = None
 
 
+class SetupAction(Input):
+    """Run the worktree's setup, also again; or let prompts go on without it."""
+
+    action: Literal["run", "skip"]
+
+
+class TrustSetup(Input):
+    """`digest` is the SHA-256 of the setup file that may run, in hex."""
+
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class ProviderPatch(Input):
     """By id: an override that replaces the stored one (or single fields of it), or null to remove it."""
 
@@ -221,6 +234,7 @@ class SnapshotFrame(Value):
     tasks: tuple[Task, ...]
     permissions: tuple[PermissionRequest, ...]
     changes: tuple[Change, ...]
+    setup: Setup | None = None
     events: tuple[Record, ...]
     has_more: bool
 

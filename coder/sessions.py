@@ -14,6 +14,7 @@ from coder.model.events import SessionUpdated
 from coder.model.sessions import AgentSession, Project, Session, SessionState, Worktree
 from coder.model.values import new_id, now, short_id
 from coder.protocol import Page, SessionPatch
+from coder.setups import Setups
 from coder.store import agent_sessions, projects, session_worktrees, sessions
 from coder.store.database import Store
 from coder.worktrees import tree
@@ -37,6 +38,7 @@ class Sessions:
         journal: Journal,
         folder: Path,
         shadow_path: Callable[[str], Path],
+        setups: Setups,
         *,
         end_work: EndWork,
         agents_folder: Path | None = None,
@@ -45,6 +47,7 @@ class Sessions:
         self._journal = journal
         self._folder = folder
         self._shadow_path = shadow_path
+        self._setups = setups
         self._end_work = end_work
         self._agents_folder = agents_folder
 
@@ -97,7 +100,7 @@ class Sessions:
         return session
 
     async def close(self, id: str, *, force: bool) -> None:
-        """End the session's work and remove its worktree and branch.
+        """End the session's work, carry out its teardown, and remove its worktree and branch.
 
         Raises:
             UnsavedWork: it holds changes or commits that exist nowhere else; `force` deletes them.
@@ -110,6 +113,7 @@ class Sessions:
         async with self._store.transaction() as connection:
             await sessions.move(connection, id, {SessionState.OPEN, SessionState.CLOSING}, SessionState.CLOSING)
         await self._end_work(id)
+        await self._setups.end(id)
         await self._discard(id, project)
 
     async def reconcile(self) -> None:
@@ -139,10 +143,14 @@ class Sessions:
             base_commit=added.commit,
             base_tree=await tree.snapshot(shadow),
         )
+        setup = await self._setups.read(project, added.commit, id)
         async with self._journal.commit(id) as commit:
             await session_worktrees.insert(commit.connection, worktree)
+            if setup is not None:
+                await self._setups.record(commit, project, setup)
             await sessions.move(commit.connection, id, {SessionState.OPENING}, SessionState.OPEN)
             commit.append(SessionUpdated(session=await sessions.get(commit.connection, id)))
+        self._setups.start(setup)
 
     async def _restore_worktree(self, session: Session, project: Project) -> None:
         if session.worktree_path is None or session.branch is None or await anyio.Path(session.worktree_path).is_dir():

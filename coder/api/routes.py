@@ -21,6 +21,7 @@ from coder.api import (
     projects,
     providers,
     sessions,
+    setups,
     stream,
     tasks,
 )
@@ -42,6 +43,7 @@ def all_operations() -> list[Operation]:
         *auth.routes,
         *projects.routes,
         *sessions.routes,
+        *setups.routes,
         *messages.routes,
         *events.routes,
         *tasks.routes,

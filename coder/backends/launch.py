@@ -54,13 +54,17 @@ class Launch:
         """The absolute path of a program, or None."""
         return find_program(program, self._environment.get("PATH"))
 
-    def open(self, provider: Provider, emit: Emit) -> AbstractAsyncContextManager[AgentBackend]:
+    def open(
+        self, provider: Provider, emit: Emit, variables: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[AgentBackend]:
         """A backend for the provider; `emit` takes what its agent says outside of turns.
+
+        `variables` are the session's own; where the provider's entry sets the same ones, the entry wins.
 
         Raises:
             AgentUnavailable: its program is not installed.
         """
-        command, env = self._command(provider), self._env(provider)
+        command, env = self._command(provider), self._env(provider, variables or {})
         if not _has_server(provider):
             return self._open_acp(provider, command, env, emit)
         server = open_opencode_backend(
@@ -136,8 +140,8 @@ class Launch:
             raise AgentUnavailable(f"{provider.label} is not installed: no {provider.command[0]} on PATH")
         return (path, *provider.command[1:])
 
-    def _env(self, provider: Provider) -> dict[str, str]:
-        return child_environment(self._environment, provider.env, provider.env_names)
+    def _env(self, provider: Provider, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+        return child_environment(self._environment, {**(variables or {}), **provider.env}, provider.env_names)
 
 
 def _has_server(provider: Provider) -> bool:

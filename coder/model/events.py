@@ -12,6 +12,7 @@ from coder.model.checkpoints import Checkpoint
 from coder.model.permissions import PermissionOutcome, PermissionRequest
 from coder.model.providers import Command
 from coder.model.sessions import AgentStatus, Session
+from coder.model.setups import Setup
 from coder.model.tasks import Fault, Task, TaskState, Usage
 from coder.model.tool_calls import ToolCall
 from coder.model.values import Json, Time, Value
@@ -138,6 +139,13 @@ class CheckpointRecorded(Value):
     checkpoint: Checkpoint
 
 
+class SetupUpdated(Value):
+    """The worktree's own setup as it stands now, with the end of its log."""
+
+    type: Literal["setup_updated"] = "setup_updated"
+    setup: Setup
+
+
 class HostNote(Value):
     """What the host told the agent in front of the person's prompt."""
 
@@ -192,6 +200,7 @@ AgentEvent = Annotated[
     | ChangeRecorded
     | ChangeDecided
     | CheckpointRecorded
+    | SetupUpdated
     | HostNote
     | AgentStatusChanged
     | SessionUpdated

@@ -173,7 +173,7 @@ def _wrong_fields(operation: Operation) -> list[bytes]:
 def _smallest_body(operation: Operation) -> bytes:
     if not takes_fields(operation):
         return b""
-    fields = {"name": "x", "agent": "demo", "input": "x", "option_id": "x"}
+    fields = {"name": "x", "agent": "demo", "input": "x", "option_id": "x", "action": "run", "digest": "0" * 64}
     return orjson.dumps({name: fields[name] for name in operation.body.model_fields if name in fields})
 
 

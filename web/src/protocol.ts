@@ -568,6 +568,15 @@ export interface Reasoning {
   message_id: string | null;
 }
 
+export interface Recipe {
+  include: string[] | null;
+  submodules: boolean;
+  ports: string[];
+  env: Record<string, string>;
+  setup: SetupStep | null;
+  teardown: TeardownStep | null;
+}
+
 export interface JournalRecord {
   seq: number;
   at: string;
@@ -617,6 +626,38 @@ export interface SessionUpdated {
   session: Session;
 }
 
+export interface Setup {
+  session_id: string;
+  state: SetupState;
+  source: string | null;
+  digest: string | null;
+  recipe: Recipe | null;
+  ports: Record<string, number>;
+  holds: boolean;
+  log: string;
+  exit_status: number | null;
+  error: Fault | null;
+  created_at: string | null;
+  started_at: string | null;
+  ended_at: string | null;
+}
+
+export interface SetupAction {
+  action: "run" | "skip";
+}
+
+export type SetupState = "none" | "untrusted" | "pending" | "running" | "done" | "failed" | "skipped";
+
+export interface SetupStep {
+  command: string | string[];
+  timeout: number;
+}
+
+export interface SetupUpdated {
+  type: "setup_updated";
+  setup: Setup;
+}
+
 export interface SnapshotFrame {
   type: "snapshot";
   session_id: string;
@@ -626,6 +667,7 @@ export interface SnapshotFrame {
   tasks: Task[];
   permissions: PermissionRequest[];
   changes: Change[];
+  setup: Setup | null;
   events: JournalRecord[];
   has_more: boolean;
 }
@@ -677,6 +719,11 @@ export type TaskState = "pending" | "running" | "completed" | "failed" | "cancel
 export interface TaskUpdated {
   type: "task_updated";
   task: Task;
+}
+
+export interface TeardownStep {
+  command: string | string[];
+  timeout: number;
 }
 
 export interface TerminalOutput {
@@ -733,6 +780,17 @@ export interface ToolDiff {
 export interface ToolLocation {
   path: string;
   line: number | null;
+}
+
+export interface TrustSetup {
+  digest: string;
+}
+
+export interface TrustedSetup {
+  project_id: string;
+  digest: string;
+  trusted_by: string;
+  trusted_at: string;
 }
 
 export interface TurnEnded {
@@ -813,6 +871,7 @@ export type AgentEvent =
   | Plan
   | Reasoning
   | SessionUpdated
+  | SetupUpdated
   | TaskQueued
   | TaskUpdated
   | Text

@@ -28,7 +28,7 @@ ORDER BY ordinal DESC
 LIMIT $4;
 
 -- name: claim_task
--- The oldest pending task of an open session that has nothing running: pending -> running.
+-- The oldest pending task of an open session that has nothing running and whose setup holds nothing: pending -> running.
 -- A claimer skips what another one is just claiming, and never takes a later task of a session before an earlier one.
 WITH chosen AS (
     SELECT t.id
@@ -38,6 +38,7 @@ WITH chosen AS (
       AND s.state = 'open'
       AND t.session_id <> ALL ($2::text[])
       AND NOT EXISTS (SELECT FROM tasks r WHERE r.session_id = t.session_id AND r.state = 'running')
+      AND NOT EXISTS (SELECT FROM worktree_setups u WHERE u.session_id = t.session_id AND u.holds)
       AND NOT EXISTS (
           SELECT FROM tasks e WHERE e.session_id = t.session_id AND e.state = 'pending' AND e.place < t.place
       )
