@@ -64,7 +64,9 @@ class Launch:
         Raises:
             AgentUnavailable: its program is not installed.
         """
-        command, env = self._command(provider), self._env(provider, variables or {})
+        # a server that sessions share can have the variables of none of them
+        is_shared = provider.share_server and _has_server(provider)
+        command, env = self._command(provider), self._env(provider, None if is_shared else variables)
         if not _has_server(provider):
             return self._open_acp(provider, command, env, emit)
         server = open_opencode_backend(

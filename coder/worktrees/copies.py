@@ -135,7 +135,7 @@ def _copy(checkout: Path, worktree: Path, wanted: dict[str, str]) -> tuple[list[
 def _put(target: WorktreeRoot, name: str, state: FileState) -> None:
     mode = state.mode & 0o777
     is_executable = bool(mode & 0o100)
-    prepared = target.prepare(name, state.content, is_link=False, is_executable=is_executable, mode=mode)
+    prepared = target.prepare(name, state.content, is_link=False, is_executable=is_executable, mode=mode, token="copy")
     try:
         target.move_in(prepared, name)
     except CoderError:

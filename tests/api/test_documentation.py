@@ -28,6 +28,9 @@ POST /api/projects
 GET /api/projects/{id}
 PATCH /api/projects/{id}
 DELETE /api/projects/{id}
+POST /api/projects/{id}/trust
+GET /api/sessions/{id}/setup
+POST /api/sessions/{id}/setup
 GET /api/sessions
 POST /api/sessions
 GET /api/sessions/{id}

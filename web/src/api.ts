@@ -10,8 +10,10 @@ import type {
   Project,
   ProviderSnapshot,
   Session,
+  Setup,
   Task,
   TaskPatch,
+  TrustedSetup,
 } from "./protocol.ts";
 
 /** What the host said when it refused, or that it could not be reached (status 0). */
@@ -81,6 +83,9 @@ export const api = {
   renameSession: (id: string, name: string) => call<Session>("PATCH", `/api/sessions/${part(id)}`, { name }),
   closeSession: (id: string, force: boolean) =>
     call<void>("DELETE", `/api/sessions/${part(id)}${force ? "?force=1" : ""}`),
+  actOnSetup: (id: string, action: "run" | "skip") => call<Setup>("POST", `/api/sessions/${part(id)}/setup`, { action }),
+  trustSetup: (projectId: string, digest: string) =>
+    call<TrustedSetup>("POST", `/api/projects/${part(projectId)}/trust`, { digest }),
   editTask: (id: string, patch: TaskPatch) => call<Task>("PATCH", `/api/tasks/${part(id)}`, patch),
   /** The newest tasks of all sessions, newest first. */
   recentTasks: async () => (await call<Page<Task>>("GET", `/api/tasks?limit=${PAGE}`)).items,

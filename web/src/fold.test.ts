@@ -32,6 +32,7 @@ function snapshot(more: Partial<SnapshotFrame> = {}): SnapshotFrame {
     tasks: [],
     permissions: [],
     changes: [],
+    setup: null,
     events: [],
     has_more: false,
     ...more,

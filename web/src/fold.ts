@@ -10,6 +10,7 @@ import type {
   PermissionRequest,
   PlanEntry,
   Session,
+  Setup,
   SnapshotFrame,
   Task,
   TaskState,
@@ -33,6 +34,8 @@ export interface Facts {
   readonly tasks: Readonly<Record<string, Task>>;
   readonly permissions: Readonly<Record<string, PermissionRequest>>;
   readonly changes: Readonly<Record<string, Change>>;
+  /** What the repository asks for in a new worktree; null where it asks for nothing. */
+  readonly setup: Setup | null;
 }
 
 interface Told {
@@ -173,9 +176,11 @@ export function prepend(view: View, older: readonly JournalRecord[]): View {
 }
 
 /** What a person wants to know at a glance. */
-export function activityOf(facts: Pick<Facts, "tasks" | "permissions">): Activity {
+export function activityOf(facts: Pick<Facts, "tasks" | "permissions"> & { setup?: Setup | null }): Activity {
   if (Object.values(facts.permissions).some((request) => request.status === "pending")) return "needs_you";
   const tasks = Object.values(facts.tasks);
+  const isWaiting = tasks.some((task) => task.state === "pending");
+  if (isWaiting && facts.setup?.holds && (facts.setup.state === "untrusted" || facts.setup.state === "failed")) return "needs_you";
   if (tasks.some((task) => task.state === "running")) return "working";
   if (tasks.some((task) => task.state === "pending" || task.state === "blocked")) return "waiting";
   let newest: Task | undefined;
@@ -197,6 +202,7 @@ function factsOf(snapshot: SnapshotFrame): Facts {
     tasks: byId(snapshot.tasks),
     permissions: byId(snapshot.permissions),
     changes: byId(snapshot.changes),
+    setup: snapshot.setup,
   };
 }
 
@@ -238,6 +244,8 @@ function foldFact(facts: Facts, record: JournalRecord): Facts {
       if (!request) return facts;
       return { ...facts, permissions: { ...facts.permissions, [request.id]: { ...request, ...event.outcome } } };
     }
+    case "setup_updated":
+      return { ...facts, setup: event.setup };
     case "change_recorded":
     case "change_decided":
       return { ...facts, changes: { ...facts.changes, [event.change.id]: event.change } };
@@ -368,6 +376,7 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
     case "task_updated":
     case "session_updated":
     case "checkpoint_recorded":
+    case "setup_updated":
       return;
     default:
       // A newer host may know more events than this pane: shown folded, never dropped.

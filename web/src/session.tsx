@@ -8,6 +8,7 @@ import { activityOf, type View } from "./fold.ts";
 import { PermissionCard } from "./permission.tsx";
 import type { Session } from "./protocol.ts";
 import { addressOf } from "./route.ts";
+import { SetupLine } from "./setup.tsx";
 import { closeSession, dismiss, look, renameSession, sessionIn, usePane } from "./store.ts";
 import { Transcript } from "./transcript.tsx";
 import { ACTIVITY, AGENT } from "./words.ts";
@@ -78,6 +79,7 @@ function Conversation({ id, view, onShowChanges }: { id: string; view: View; onS
       <div className="mx-auto flex w-full max-w-[46rem] shrink-0 flex-col gap-2.5 px-3 pb-2.5 sm:px-6">
         {first && <PermissionCard key={first.id} request={first} more={asked.length - 1} root={view.facts.session.worktree_path} />}
         <Refusals view={view} />
+        <SetupLine view={view} />
         <Composer key={id} id={id} view={view} />
       </div>
     </>
@@ -96,9 +98,10 @@ function Refusals({ view }: { view: View }) {
 /** For screen readers: what changed, once per change and never per token. */
 function Announcer({ view }: { view: View }) {
   const activity = activityOf(view.facts);
+  const isAsked = Object.values(view.facts.permissions).some((request) => request.status === "pending");
   return (
     <p role="status" className="sr-only">
-      {activity === "needs_you" ? "An agent asks for permission" : ACTIVITY[activity]}
+      {activity === "needs_you" && isAsked ? "An agent asks for permission" : ACTIVITY[activity]}
     </p>
   );
 }

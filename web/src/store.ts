@@ -11,6 +11,7 @@ import type {
   PromptFrame,
   ProviderSnapshot,
   Session,
+  Setup,
   SnapshotFrame,
   Task,
 } from "./protocol.ts";
@@ -167,6 +168,14 @@ export async function refreshLists(): Promise<void> {
   }
 }
 
+/** Press a button of a worktree's setup; what comes of it is told by records. */
+export const actOnSetup = (setup: Setup, projectId: string, action: "trust" | "run" | "skip") =>
+  doing(`setup:${setup.session_id}`, async () => {
+    if (action === "trust") await api.trustSetup(projectId, setup.digest ?? "");
+    if (action !== "trust" || setup.state !== "untrusted")
+      await api.actOnSetup(setup.session_id, action === "skip" ? "skip" : "run");
+  });
+
 async function takePulses(sessions: readonly Session[]): Promise<void> {
   const [tasks, permissions] = await Promise.all([api.recentTasks(), api.waitingPermissions()]);
   const pulses = { ...pane().pulses };
@@ -178,6 +187,7 @@ async function takePulses(sessions: readonly Session[]): Promise<void> {
       tasks: byId(tasks.filter(own)),
       permissions: byId(permissions.filter(own)),
       changes: {},
+      setup: null,
     };
     pulses[session.id] = { seq: session.last_seq, facts };
   }

@@ -1,7 +1,7 @@
 // Values in words and figures, the same everywhere.
 
 import type { Activity, AgentStatus } from "./fold.ts";
-import type { Change, ProviderSnapshot, ToolCall } from "./protocol.ts";
+import type { Change, ProviderSnapshot, Setup, ToolCall } from "./protocol.ts";
 
 export const ACTIVITY: Record<Activity, string> = {
   needs_you: "Needs you",
@@ -109,4 +109,25 @@ export function shownTitle(call: ToolCall, root: string | null): string {
 export function splitPath(path: string): { folder: string; name: string } {
   const cut = path.lastIndexOf("/") + 1;
   return { folder: path.slice(0, cut), name: path.slice(cut) };
+}
+
+/** How a worktree's own setup stands, and what follows for prompts. */
+export function setupWords(setup: Setup): string {
+  const waits = setup.holds ? " Prompts wait until it is run again or skipped." : "";
+  switch (setup.state) {
+    case "none":
+      return "The repository asks for no setup.";
+    case "untrusted":
+      return "This repository wants to run commands in the new worktree. Prompts wait until you trust or skip them.";
+    case "pending":
+      return "The worktree's setup is about to run. Prompts wait for it.";
+    case "running":
+      return "The worktree is being set up. Prompts wait until that is done.";
+    case "done":
+      return "The worktree is set up.";
+    case "failed":
+      return `Setup failed: ${setup.error?.message ?? "no reason was given"}.${waits}`;
+    case "skipped":
+      return "The worktree's setup was skipped.";
+  }
 }
