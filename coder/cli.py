@@ -16,13 +16,14 @@ from coder.client import UNREACHABLE, Client
 from coder.errors import CoderError, Conflict, InvalidInput, NotFound
 from coder.model.changes import Change, ChangeStatus
 from coder.model.providers import ProviderSnapshot
+from coder.model.setups import Setup, SetupState
 from coder.model.tasks import TaskState
 from coder.model.values import Json
 from coder.protocol import Page, Prompt
 from coder.providers.overrides import OverrideFile, parse_override, patched, save_overrides
 from coder.providers.registry import load_registry
 from coder.settings import Settings, inherited_environment, load_settings
-from coder.terminal import Turn, table, visible, visible_line
+from coder.terminal import Turn, setup_text, table, visible, visible_line
 from coder.tokens import load_token, read_token
 
 Result = TypeVar("Result")
@@ -231,6 +232,49 @@ def prompt(
 
     state = _call(context, run)
     raise typer.Exit(_ENDINGS.get(state, FAILED))
+
+
+@cli.command()
+def setup(
+    context: typer.Context,
+    session: str,
+    run: Annotated[bool, typer.Option("--run", help="Run it, also once more.")] = False,
+    skip: Annotated[bool, typer.Option("--skip", help="Let prompts go without it.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """The setup of a session's worktree: what it runs, how it went, and why prompts wait."""
+    if run and skip:
+        raise InvalidInput("--run and --skip exclude each other")
+    act = Client.run_setup if run else Client.skip_setup if skip else Client.setup
+    found = _call(context, lambda client: act(client, session))
+    _show_one(as_json, found, setup_text(found))
+
+
+@cli.command()
+def trust(
+    context: typer.Context,
+    project: Annotated[str, typer.Argument(help="A project's id, or the path of a repository.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    digest: Annotated[str | None, typer.Option(help="Trust this content only, and do not ask.")] = None,
+) -> None:
+    """Let the setup files that sessions of a project wait with run their commands."""
+
+    async def find(client: Client) -> tuple[str, Sequence[Setup]]:
+        id = await _project_id(client, project)
+        found = [await client.setup(each.id) for each in await _all_pages(partial(client.sessions, id))]
+        return id, [each for each in found if each.state is SetupState.UNTRUSTED]
+
+    id, waiting = _call(context, find)
+    by_digest = {str(each.digest): each for each in waiting}
+    if digest is not None:
+        by_digest = {digest: by_digest[digest]} if digest in by_digest else {}
+    if not by_digest:
+        raise NotFound("no session of this project waits for such a setup file to be trusted")
+    for chosen, each in by_digest.items():
+        typer.echo(setup_text(each))
+        if not (yes or digest) and not typer.confirm("Trust this?"):
+            raise typer.Exit(CANCELLED)
+        _call(context, partial(Client.trust_setup, project_id=id, digest=chosen))
 
 
 @changes.command(name="list")

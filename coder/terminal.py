@@ -1,5 +1,6 @@
 """What the command line shows: tables, and a turn as it happens. Nothing an agent says reaches the terminal raw."""
 
+import shlex
 import signal
 import sys
 import unicodedata
@@ -20,12 +21,14 @@ from coder.model.events import (
     Plan,
     Reasoning,
     Record,
+    SetupUpdated,
     Text,
     ToolCallStarted,
     ToolCallUpdated,
     TurnEnded,
 )
 from coder.model.permissions import PermissionOption, PermissionRequest
+from coder.model.setups import Setup
 from coder.model.tasks import ENDED, Task, TaskState
 from coder.model.tool_calls import ToolCall
 from coder.protocol import Prompt, SnapshotFrame
@@ -58,6 +61,26 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def setup_text(setup: Setup) -> str:
+    """What a worktree's setup would run, how it stands, and the end of its log."""
+    lines = [f"setup {setup.state}" + (", prompts wait for it" if setup.holds else "")]
+    if setup.error:
+        lines.append(f"error {setup.error.message}")
+    if setup.source:
+        lines.append(f"file {setup.source} sha256:{setup.digest}")
+    if recipe := setup.recipe:
+        steps = {"setup": recipe.setup, "teardown": recipe.teardown}
+        lines += [f"{name} command: {_command(step.command)}" for name, step in steps.items() if step]
+        lines += [f"variable {name}={value}" for name, value in recipe.env.items()]
+    lines += [f"port {name}={port}" for name, port in setup.ports.items()]
+    shown = "\n".join(visible_line(line) for line in lines)
+    return f"{shown}\n{visible(setup.log)}".rstrip("\n")
+
+
+def _command(command: str | Sequence[str]) -> str:
+    return command if isinstance(command, str) else shlex.join(command)
+
+
 class Transcript:
     """Writes the records of a turn for a person. Text goes to `out`, everything around it to `notes`."""
 
@@ -65,6 +88,7 @@ class Transcript:
         self._out = out
         self._notes = notes
         self._is_mid_line = False
+        self._setup: tuple[str, bool] | None = None
 
     def show(self, record: Record) -> None:
         """Write one record; those that say nothing to a person are left out."""
@@ -84,12 +108,25 @@ class Transcript:
             case ChangeRecorded(change=change):
                 counts = f"+{change.added_lines} -{change.deleted_lines}"
                 self.note(f"[change] {change.operation} {change.file_path} {counts}  {change.id}")
+            case SetupUpdated(setup=setup):
+                self.show_setup(setup)
             case Error(message=message):
                 self.note(f"[error] {message}")
             case TurnEnded() as ended:
                 self._show_turn_end(ended)
             case _:
                 pass
+
+    def show_setup(self, setup: Setup) -> None:
+        """Say, whenever that changes, why the prompt waits; nothing about a setup that was through before."""
+        state = (setup.state, setup.holds)
+        if state == self._setup or (self._setup is None and not setup.holds):
+            return
+        self._setup = state
+        reason = f": {setup.error.message}" if setup.error else ""
+        self.note(f"[setup] {setup.state}{reason}" + ("; the prompt waits for it" if setup.holds else ""))
+        if setup.holds and setup.state in ("untrusted", "failed"):
+            self.note(f"[setup] see it with `coder setup {setup.session_id}`, then --run, --skip, or `coder trust`")
 
     def ask(self, request: PermissionRequest) -> None:
         """Write what is asked and the ways to answer."""
@@ -136,6 +173,8 @@ class Turn:
         """Prompt, show, answer; returns how the task ended. Ctrl-C cancels it."""
         after = (await client.session(session_id)).last_seq
         task = await client.prompt(session_id, wish)
+        if not self._as_json:
+            self._transcript.show_setup(await client.setup(session_id))
         async with (
             client.events(session_id, after) as items,
             _interruptible(partial(client.cancel_task, task.id), self._transcript.note),
@@ -148,7 +187,7 @@ class Turn:
                 known = await client.task(task.id)
                 if known.state in ENDED:
                     return known.state
-            elif item.task_id == task.id:
+            elif item.task_id == task.id or isinstance(item.event, SetupUpdated):
                 self._show(item)
                 match item.event:
                     case PermissionRequested(request=request):
