@@ -24,8 +24,8 @@ from coder.model.changes import FileDifference
 from coder.testing.repositories import git, make_repository
 from coder.worktrees import tree
 from coder.worktrees.names import stored_name
+from coder.worktrees.opening import open_worktree
 from coder.worktrees.shadow import Shadow
-from coder.worktrees.worktree import add_worktree
 
 SIZES = {100: 31, 5000: 15, 50000: 7}
 """Files in the repository, and how often each figure is taken."""
@@ -110,9 +110,8 @@ class _Host:
 
 async def _measure_turns(repository: Path, folder: Path, size: int, rounds: int) -> list[Row]:
     worktree = folder / "worktree"
-    added = await add_worktree(repository, worktree, f"bench/{size}", None)
-    shadow = await tree.open_shadow(folder / "shadow.git", repository, worktree, added.tree)
-    host, plain = _Host(shadow, await tree.snapshot(shadow)), _Plain(folder / "plain.git", worktree, added.tree)
+    opened = await open_worktree(repository, worktree, f"bench/{size}", None, folder / "shadow.git")
+    host, plain = _Host(opened.shadow, opened.base_tree), _Plain(folder / "plain.git", worktree, opened.base_tree)
     plain.prepare(repository)
     # both write their index once more in a later second than the files
     for _ in range(2):
@@ -146,10 +145,7 @@ async def _measure_opening(repository: Path, folder: Path) -> list[Row]:
 
 
 async def _open(repository: Path, folder: Path) -> None:
-    worktree = folder / "worktree"
-    added = await add_worktree(repository, worktree, f"bench/{folder.name}", None)
-    shadow = await tree.open_shadow(folder / "shadow.git", repository, worktree, added.tree)
-    assert await tree.snapshot(shadow) == added.tree
+    await open_worktree(repository, folder / "worktree", f"bench/{folder.name}", None, folder / "shadow.git")
 
 
 async def _add(repository: Path, folder: Path) -> None:

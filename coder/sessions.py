@@ -18,7 +18,8 @@ from coder.setups import Setups
 from coder.store import agent_sessions, projects, session_worktrees, sessions
 from coder.store.database import Store
 from coder.worktrees import tree
-from coder.worktrees.worktree import add_worktree, has_unsaved_commits, remove_worktree, restore_worktree
+from coder.worktrees.opening import open_worktree
+from coder.worktrees.worktree import has_unsaved_commits, remove_worktree, restore_worktree
 
 logger = logging.getLogger(__name__)
 
@@ -134,14 +135,13 @@ class Sessions:
     async def _make_worktree(self, id: str, project: Project, base_ref: str | None) -> None:
         branch = f"coder/{short_id(id)}"
         repo, path = Path(project.repo_path), self._folder / short_id(id)
-        added = await add_worktree(repo, path, branch, base_ref)
-        shadow = await tree.open_shadow(self._shadow_path(id), repo, path, added.tree)
+        opened = await open_worktree(repo, path, branch, base_ref, self._shadow_path(id))
         worktree = Worktree(
             session_id=id,
             worktree_path=path,
             branch=branch,
-            base_commit=added.commit,
-            base_tree=await tree.snapshot(shadow),
+            base_commit=opened.commit,
+            base_tree=opened.base_tree,
         )
         setup = await self._setups.read(project, added.commit, id)
         async with self._journal.commit(id) as commit:

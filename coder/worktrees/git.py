@@ -6,7 +6,7 @@ Uses GitPython's command facade in a worker thread; never its `Repo`, whose help
 import fcntl
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -94,6 +94,25 @@ async def run_in_thread(function: Callable[[], Result]) -> Result:
         threads = anyio.CapacityLimiter(8)
         _threads.set(threads)
     return await anyio.to_thread.run_sync(function, limiter=threads)
+
+
+async def run_at_once(*calls: Callable[[], Awaitable[Result]]) -> list[Result]:
+    """The results of calls that do not need each other, in their order; the first failure comes through as it is."""
+    results: dict[int, Result] = {}
+    failures: list[Exception] = []
+
+    async def run(number: int, call: Callable[[], Awaitable[Result]]) -> None:
+        try:
+            results[number] = await call()
+        except Exception as error:
+            failures.append(error)  # raised below: the task group would wrap it
+
+    async with anyio.create_task_group() as tasks:
+        for number, call in enumerate(calls):
+            tasks.start_soon(run, number, call)
+    if failures:
+        raise failures[0]
+    return [results[number] for number in range(len(calls))]
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from coder.errors import CoderError, GitError
 from coder.settings import inherited_environment
-from coder.worktrees.git import run_git, run_in_thread
+from coder.worktrees.git import run_at_once, run_git, run_in_thread
 from coder.worktrees.paths import open_root
 
 logger = logging.getLogger(__name__)
@@ -97,15 +97,23 @@ class Shadow:
 
 
 async def create_shadow(shadow: Shadow) -> None:
-    """Make the git directory of a fresh worktree."""
-    await _lay_out(shadow)
-    # the other side of a diff where there is no file
-    await shadow.git("hash-object", "-w", "--stdin", input=b"")
+    """Make the git directory of a worktree that is there."""
+    await lay_out(shadow)
+    await seed(shadow)
+
+
+async def seed(shadow: Shadow) -> bool:
+    """Start from the worktree's own index, whose stat cache spares reading every file.
+
+    Only where no conversion lies between its blobs and the files. False when the shadow's index is another: it has no
+    submodules, which are never entered, or it has yet to be made.
+    """
     try:
-        await _seed(shadow)
+        return await _seed(shadow)
     except (CoderError, OSError):
         logger.warning("snapshots start without a stat cache", extra={"worktree": str(shadow.worktree)}, exc_info=True)
         await run_in_thread(lambda: (shadow.git_dir / "index").unlink(missing_ok=True))
+        return False
 
 
 async def settle(shadow: Shadow) -> None:
@@ -157,12 +165,15 @@ def _index_checksum(shadow: Shadow) -> str:
         return file.read().hex()
 
 
-async def _lay_out(shadow: Shadow) -> None:
-    paths = ("--git-path", "objects", "--git-path", "info/exclude")
-    output = await run_git("rev-parse", "--path-format=absolute", "--show-object-format", *paths, cwd=shadow.repo)
+async def lay_out(shadow: Shadow) -> None:
+    """Make the git directory, without an index; the worktree need not be there yet."""
+    paths = ("--show-object-format", "--git-path", "objects", "--git-path", "info/exclude")
+    output, excludes = await run_at_once(
+        lambda: run_git("rev-parse", "--path-format=absolute", *paths, cwd=shadow.repo),
+        lambda: run_git("config", "--type=path", "--get", "core.excludesFile", cwd=shadow.repo, accepted=(0, 1)),
+    )
     object_format, objects, exclude = _text(output).splitlines()
-    question = ("config", "--type=path", "--get", "core.excludesFile")
-    ignores = _text(await run_git(*question, cwd=shadow.repo, accepted=(0, 1)))
+    ignores = _text(excludes)
     config = _CONFIG.format(
         version=0 if object_format == "sha1" else 1,
         null=os.devnull,
@@ -183,38 +194,40 @@ async def _lay_out(shadow: Shadow) -> None:
         (shadow.git_dir / "HEAD").write_text("ref: refs/heads/none\n")
 
     await run_in_thread(write)
+    # the other side of a diff where there is no file
+    await shadow.git("hash-object", "-w", "--stdin", cwd=shadow.git_dir, input=b"")
 
 
-async def _seed(shadow: Shadow) -> None:
-    """Start from the index of the fresh worktree, whose stat cache spares reading every file.
-
-    Only where no conversion lies between its blobs and the files, and without submodules: they are never entered.
-    """
+async def _seed(shadow: Shadow) -> bool:
     if await has_conversion(shadow):
-        return
-    index = _text(await run_git("rev-parse", "--path-format=absolute", "--git-path", "index", cwd=shadow.worktree))
+        return False
+    index = await run_git("rev-parse", "--path-format=absolute", "--git-path", "index", cwd=shadow.worktree)
     # its time is part of what makes the cache safe
-    await run_in_thread(lambda: shutil.copy2(index, shadow.git_dir / "index"))
+    await run_in_thread(lambda: shutil.copy2(_text(index), shadow.git_dir / "index"))
     entries = (await shadow.git("ls-files", "--stage", "-z")).split(b"\0")
-    await shadow.forget([entry.partition(b"\t")[2] for entry in entries if entry.startswith(b"160000 ")])
+    submodules = [entry.partition(b"\t")[2] for entry in entries if entry.startswith(b"160000 ")]
+    await shadow.forget(submodules)
     await run_in_thread((shadow.git_dir / "unsettled").touch)
+    return not submodules
 
 
 async def has_conversion(shadow: Shadow) -> bool:
     """Whether git may keep a file of this worktree otherwise than it is on the disk: line ends, filters, `$Id$`."""
     question = ("config", "--null", "--get-regexp", r"^core\.(autocrlf|eol|attributesfile|splitindex)$")
-    settings = (await run_git(*question, cwd=shadow.worktree, accepted=(0, 1))).lower().split(b"\0")
-    harmless = {b"", b"core.autocrlf\ninput", b"core.autocrlf\nfalse", b"core.eol\nlf", b"core.splitindex\nfalse"}
-    if not harmless.issuperset(settings):
-        return True
-    tracked = await run_git("ls-files", "-z", "--", ":(glob)**/.gitattributes", cwd=shadow.worktree)
     place = ("rev-parse", "--path-format=absolute", "--git-path", "info/attributes")
-    local = _text(await run_git(*place, cwd=shadow.worktree))
+    settings, tracked, local = await run_at_once(
+        lambda: run_git(*question, cwd=shadow.worktree, accepted=(0, 1)),
+        lambda: run_git("ls-files", "-z", "--", ":(glob)**/.gitattributes", cwd=shadow.worktree),
+        lambda: run_git(*place, cwd=shadow.worktree),
+    )
+    harmless = {b"", b"core.autocrlf\ninput", b"core.autocrlf\nfalse", b"core.eol\nlf", b"core.splitindex\nfalse"}
+    if not harmless.issuperset(settings.lower().split(b"\0")):
+        return True
     environment = inherited_environment()
     home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", "/"), ".config")  # noqa: PTH118
 
     def search() -> bool:
-        if any(_converts(path) for path in (Path(local), Path(home, "git/attributes"))):
+        if any(_converts(path) for path in (Path(_text(local)), Path(home, "git/attributes"))):
             return True
         with open_root(shadow.worktree) as root:
             names = [os.fsdecode(name) for name in tracked.split(b"\0") if name]

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
-
 from coder.errors import GitError
 from coder.model.changes import FileDifference, Operation
-from coder.worktrees.git import hold_folder, run_in_thread
+from coder.worktrees.git import hold_folder, run_at_once, run_in_thread
 from coder.worktrees.names import shown_name
 from coder.worktrees.shadow import Shadow, create_shadow, settle, write_index_tree
 
@@ -115,22 +113,15 @@ async def _store_files(shadow: Shadow) -> tuple[LeftOut, ...]:
 
 async def _listings(shadow: Shadow) -> tuple[list[bytes], list[bytes]]:
     """Known files that differ, with a status letter before each, and unknown ones that are not ignored."""
-    found: dict[str, list[bytes]] = {}
-    failures: list[GitError] = []
 
-    async def ask(*args: str) -> None:
-        try:
-            found[args[0]] = (await shadow.git(*args, "-z")).split(b"\0")[:-1]
-        except GitError as error:
-            failures.append(error)
+    async def ask(*args: str) -> list[bytes]:
+        return (await shadow.git(*args, "-z")).split(b"\0")[:-1]
 
     # two walks over the files that do not need each other
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ask, "diff-files", "--name-status")
-        tasks.start_soon(ask, "ls-files", "--others", "--exclude-standard")
-    if failures:
-        raise failures[0]
-    return found["diff-files"], found["ls-files"]
+    changed, others = await run_at_once(
+        lambda: ask("diff-files", "--name-status"), lambda: ask("ls-files", "--others", "--exclude-standard")
+    )
+    return changed, others
 
 
 def _refusal(worktree: Path, name: bytes) -> str | None:

@@ -10,6 +10,8 @@ import anyio
 from coder.errors import GitError, InvalidInput, UnsavedWork, UnusableRepository
 from coder.worktrees.git import checked_ref, hold_folder, run_git, run_in_thread
 
+_OBJECTS = re.compile(rb"(/[^\n]+)\n([0-9a-f]{40,64})\n([0-9a-f]{40,64})\n")
+
 
 @dataclass(frozen=True)
 class Repository:
@@ -67,11 +69,8 @@ async def add_worktree(repo: Path, path: Path, branch: str, base_ref: str | None
         InvalidInput: `base_ref` names no commit. GitError: the branch or the folder exists, the disk is full, ….
     """
     checked_ref(branch)
-    commit = await _resolve(repo, checked_ref(base_ref or "HEAD"))
-    if commit is None:
-        raise InvalidInput(f"no such commit: {base_ref or 'HEAD'}", ref=base_ref)
-    tree = _text(await run_git("rev-parse", "--verify", f"{commit}^{{tree}}", cwd=repo))
-    async with hold_folder(await _common_folder(repo)):
+    common, commit, tree = await _starting_point(repo, checked_ref(base_ref or "HEAD"))
+    async with hold_folder(common):
         if await _resolve(repo, f"refs/heads/{branch}") is not None:
             raise GitError(f"branch {branch} already exists", branch=branch)
         is_done = False
@@ -184,6 +183,15 @@ def _key_and_value(entry: str) -> tuple[str, str]:
 async def _resolve(path: Path, ref: str) -> str | None:
     arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     return _text(await run_git(*arguments, cwd=path, accepted=(0, 1, 128))) or None
+
+
+async def _starting_point(repo: Path, ref: str) -> tuple[Path, str, str]:
+    """The repository's own folder, the commit that `ref` names and its tree. Raises InvalidInput: it names none."""
+    question = ("rev-parse", "--path-format=absolute", "--git-common-dir", f"{ref}^{{commit}}", f"{ref}^{{tree}}")
+    found = _OBJECTS.fullmatch(await run_git(*question, cwd=repo, accepted=(0, 128)))
+    if found is None:
+        raise InvalidInput(f"no such commit: {ref}", ref=ref)
+    return Path(_text(found[1])), found[2].decode(), found[3].decode()
 
 
 async def _common_folder(repo: Path) -> Path:

@@ -9,8 +9,8 @@ from coder.testing.repositories import make_repository
 from coder.worktrees import tree
 from coder.worktrees.checkout import write_back
 from coder.worktrees.moves import Move
+from coder.worktrees.opening import open_worktree
 from coder.worktrees.shadow import Shadow
-from coder.worktrees.worktree import add_worktree
 
 BRANCH = "coder/0123456789"
 
@@ -46,6 +46,5 @@ async def open_room(
     repo = make_repository(folder / "repo", files)
     prepare(repo)
     worktree = folder / "worktrees" / "session"
-    added = await add_worktree(repo, worktree, BRANCH, None)
-    shadow = await tree.open_shadow(folder / "shadow.git", repo, worktree, added.tree)
-    return Room(repo, worktree, shadow, await tree.snapshot(shadow))
+    opened = await open_worktree(repo, worktree, BRANCH, None, folder / "shadow.git")
+    return Room(repo, worktree, opened.shadow, opened.base_tree)
