@@ -143,7 +143,7 @@ class Sessions:
             base_commit=opened.commit,
             base_tree=opened.base_tree,
         )
-        setup = await self._setups.read(project, added.commit, id)
+        setup = await self._setups.read(project, opened.commit, id)
         async with self._journal.commit(id) as commit:
             await session_worktrees.insert(commit.connection, worktree)
             if setup is not None:
