@@ -216,6 +216,45 @@ CREATE TABLE IF NOT EXISTS leased_ports (
     UNIQUE (session_id, name)
 );
 
+-- open -> resolved (by a person, or by the host when the lines have changed) | outdated (the file is no text any more);
+-- resolved -> open; outdated -> open | resolved.
+-- line, text, before and after say where in `blob` the thread hangs; sent_replies is how many replies the prompt task_id held.
+CREATE TABLE IF NOT EXISTS comments (
+    id           text PRIMARY KEY,
+    session_id   text NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    change_id    text NOT NULL REFERENCES pending_changes ON DELETE CASCADE,
+    file_path    text NOT NULL,
+    side         text NOT NULL CHECK (side IN ('base', 'new')),
+    line         integer NOT NULL CHECK (line > 0),
+    text         text NOT NULL,
+    before       text[] NOT NULL,
+    after        text[] NOT NULL,
+    blob         text NOT NULL,
+    body         text NOT NULL CHECK (body <> ''),
+    "by"         text NOT NULL,
+    status       text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'resolved', 'outdated')),
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    resolved_at  timestamptz,
+    resolved_by  text,
+    reason       text,
+    task_id      text REFERENCES tasks ON DELETE SET NULL,
+    sent_at      timestamptz,
+    sent_replies integer NOT NULL DEFAULT 0,
+    CHECK ((status = 'open') = (resolved_at IS NULL))
+);
+CREATE INDEX IF NOT EXISTS comments_by_session ON comments (session_id, id);
+CREATE INDEX IF NOT EXISTS comments_open ON comments (session_id, id) WHERE status = 'open';
+
+CREATE TABLE IF NOT EXISTS comment_replies (
+    id         text PRIMARY KEY,
+    ordinal    bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    thread_id  text NOT NULL REFERENCES comments ON DELETE CASCADE,
+    body       text NOT NULL CHECK (body <> ''),
+    "by"       text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS comment_replies_by_thread ON comment_replies (thread_id, ordinal);
+
 -- pending -> selected (an option was chosen) | cancelled (turn ended or cancelled) | expired (nobody answered).
 CREATE TABLE IF NOT EXISTS permission_requests (
     id         text PRIMARY KEY,

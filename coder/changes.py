@@ -4,12 +4,12 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from coder.errors import Conflict, InvalidInput, WrongState
 from coder.journal import Commit, Journal
 from coder.model.changes import Change, ChangeDetail, ChangeStatus, FileDifference
 from coder.model.events import ChangeDecided, ChangeRecorded
-from coder.model.sessions import Worktree
 from coder.model.tasks import TaskState
 from coder.model.values import new_id, now
 from coder.protocol import Page
@@ -28,14 +28,24 @@ logger = logging.getLogger(__name__)
 class Survey:
     """A worktree as it was found: its snapshot, and how that differs from the session's base."""
 
+    workspace: Workspace
     snapshot: tree.Snapshot
     differences: list[FileDifference]
+
+
+class Follow(Protocol):
+    """Called in the commit of a decision with the trees that the session has from then on; None is as it was."""
+
+    async def __call__(
+        self, commit: Commit, workspace: Workspace, *, base: str | None = None, new: str | None = None
+    ) -> None: ...
 
 
 class Changes:
     """What is decided about changes, one request at a time per session."""
 
-    def __init__(self, store: Store, journal: Journal, workspaces: Workspaces) -> None:
+    def __init__(self, store: Store, journal: Journal, workspaces: Workspaces, follow: Follow) -> None:
+        self._follow = follow
         self._store = store
         self._journal = journal
         self._workspaces = workspaces
@@ -45,7 +55,7 @@ class Changes:
         """Snapshot the worktree and list its differences to the base; no decision moves the base until it is left."""
         async with self._workspaces.hold(session_id) as held:
             taken = await tree.take_snapshot(held.shadow)
-            yield Survey(taken, await tree.differences(held.shadow, held.worktree.base_tree, taken.tree))
+            yield Survey(held, taken, await tree.differences(held.shadow, held.worktree.base_tree, taken.tree))
 
     async def record(
         self, commit: Commit, session_id: str, task_id: str, agent: str, found: Sequence[FileDifference]
@@ -90,7 +100,7 @@ class Changes:
             async with self._workspaces.hold_checkout(held) as checkout:
                 await write_back(shadow, checkout, [Move.forward(change) for change in chosen])
             base = await move_in_tree(shadow, worktree.base_tree, [Move.forward(change) for change in chosen])
-            return await self._decide(chosen, ChangeStatus.APPLIED, worktree, base, by, reason)
+            return await self._decide(chosen, ChangeStatus.APPLIED, held, base, by, reason)
 
     async def reject(self, ids: Sequence[str], by: str, reason: str | None = None) -> tuple[Change, ...]:
         """Put the base content back into the worktree.
@@ -102,7 +112,8 @@ class Changes:
         async with self._decision(ids, ChangeStatus.PENDING) as (chosen, held):
             shadow, worktree = held.shadow, held.worktree
             await self._refuse_while_running(worktree.session_id)
-            found = await tree.differences(shadow, worktree.base_tree, await tree.snapshot(shadow))
+            before = await tree.snapshot(shadow)
+            found = await tree.differences(shadow, worktree.base_tree, before)
             present = {difference.file_path: difference for difference in found}
             moved = [change.file_path for change in chosen if not _is_same(change, present.get(change.file_path))]
             if moved:
@@ -110,7 +121,8 @@ class Changes:
                     f"edited since it was recorded: {', '.join(moved)}", code="edited_meanwhile", files=moved
                 )
             await write_back(shadow, shadow.worktree, [Move.backward(change) for change in chosen])
-            return await self._decide(chosen, ChangeStatus.REJECTED, worktree, None, by, reason)
+            left = await move_in_tree(shadow, before, [Move.backward(change) for change in chosen])
+            return await self._decide(chosen, ChangeStatus.REJECTED, held, None, by, reason, new=left)
 
     async def revert(self, ids: Sequence[str], by: str, reason: str | None = None) -> tuple[Change, ...]:
         """Take applied changes out of the checkout again. The worktree keeps them: each comes back as a pending change.
@@ -125,7 +137,7 @@ class Changes:
                 await write_back(shadow, checkout, [Move.backward(change) for change in chosen])
             base = await move_in_tree(shadow, worktree.base_tree, [Move.backward(change) for change in chosen])
             found = await tree.differences(shadow, base, await tree.snapshot(shadow))
-            return await self._decide(chosen, ChangeStatus.REVERTED, worktree, base, by, reason, found)
+            return await self._decide(chosen, ChangeStatus.REVERTED, held, base, by, reason, found)
 
     async def apply_all(self, session_id: str, by: str, reason: str | None = None) -> tuple[Change, ...]:
         """Apply whatever is pending in the session."""
@@ -166,13 +178,15 @@ class Changes:
         self,
         chosen: Sequence[Change],
         status: ChangeStatus,
-        worktree: Worktree,
+        held: Workspace,
         base: str | None,
         by: str,
         reason: str | None,
         found: Sequence[FileDifference] = (),
+        new: str | None = None,
     ) -> tuple[Change, ...]:
         """Record the decision, move the base, and list again what the worktree still holds of the chosen files."""
+        worktree = held.worktree
         left = {difference.file_path: difference for difference in found}
         async with self._journal.commit(worktree.session_id) as commit:
             decided = [
@@ -194,6 +208,7 @@ class Changes:
             await changes.insert_many(commit.connection, again)
             for change in again:
                 commit.append(ChangeRecorded(change=change), agent=change.agent, task_id=change.task_id)
+            await self._follow(commit, held, base=base, new=new)
         return tuple(decided)
 
     async def _refuse_while_running(self, session_id: str) -> None:

@@ -15,11 +15,12 @@ from coder import __version__, app, doctor
 from coder.client import UNREACHABLE, Client
 from coder.errors import CoderError, Conflict, InvalidInput, NotFound
 from coder.model.changes import Change, ChangeStatus
+from coder.model.comments import Comment, CommentStatus, Side
 from coder.model.providers import ProviderSnapshot
 from coder.model.setups import Setup, SetupState
 from coder.model.tasks import TaskState
 from coder.model.values import Json
-from coder.protocol import Page, Prompt
+from coder.protocol import NewComment, Page, Prompt, Review
 from coder.providers.overrides import OverrideFile, parse_override, patched, save_overrides
 from coder.providers.registry import load_registry
 from coder.settings import Settings, inherited_environment, load_settings
@@ -28,6 +29,7 @@ from coder.tokens import load_token, read_token
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
+Wish = TypeVar("Wish", bound=BaseModel)
 
 FAILED, BAD_INPUT, CANCELLED, UNREACHABLE_EXIT = 1, 2, 3, 4
 _ENDINGS = {TaskState.COMPLETED: 0, TaskState.CANCELLED: CANCELLED}
@@ -217,7 +219,8 @@ def prompt(
     if len(words) < (1 if project else 2):
         raise InvalidInput("give a session and a text, or --project and a text")
     session, text = (None, " ".join(words)) if project else (words[0], " ".join(words[1:]))
-    wish = _wish(
+    wish = _valid(
+        Prompt,
         agent=agent,
         input=sys.stdin.read() if text == "-" else text,
         model=model,
@@ -328,6 +331,58 @@ def reject_changes(
 def revert_changes(context: typer.Context, ids: list[str], reason: Reason = None) -> None:
     """Take applied changes out of the checkout again."""
     _decide(context, ids, None, partial(Client.revert_change, reason=reason), None)
+
+
+@cli.command(name="comment")
+def begin_comment(
+    context: typer.Context,
+    change: Annotated[str, typer.Argument(help="The change's id.")],
+    text: Annotated[list[str], typer.Argument(help="What is to be said; - reads standard input.")],
+    line: Annotated[int, typer.Option(help="The number of the line, from 1.")],
+    side: Annotated[Side, typer.Option(help="The text before the change (base) or after it (new).")] = "new",
+    as_json: JsonFlag = False,
+) -> None:
+    """Comment on a line of a pending change."""
+    wish = _valid(NewComment, body=_text_of(text).strip(), line=line, side=side)
+    comment = _call(context, lambda client: client.begin_comment(change, wish.line, wish.body, side=wish.side))
+    _show_one(as_json, comment, comment.id)
+
+
+@cli.command(name="comments")
+def list_comments(
+    context: typer.Context,
+    session: str,
+    everything: Annotated[bool, typer.Option("--all", help="Settled ones too.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """The open comments of a session."""
+    wanted = None if everything else CommentStatus.OPEN
+    found = _call(context, lambda client: _all_pages(lambda cursor: client.comments(session, wanted, cursor)))
+    _show(as_json, found, ("ID", "STATUS", "PLACE", "COMMENT"), _comment_row)
+
+
+@cli.command(name="review")
+def send_review(
+    context: typer.Context,
+    session: str,
+    agent: Annotated[str, typer.Option(help="Who is to go through the comments.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]", help="What else to say; - reads it.")] = None,
+    comment: Annotated[list[str] | None, typer.Option(help="Only this comment; may be given again.")] = None,
+    allow: Annotated[bool, typer.Option("--allow", help="Allow whatever the agent asks.")] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="Refuse whatever the agent asks.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Send the open comments of a session to an agent as one prompt, and show the turn."""
+    if allow and deny:
+        raise InvalidInput("--allow and --deny exclude each other")
+    turn = Turn(allow=allow, deny=deny, as_json=as_json)
+    wish = _valid(Review, agent=agent, comments=comment or None, input=_text_of(words) if words else None)
+
+    async def run(client: Client) -> TaskState:
+        begin = partial(client.review, session, agent, comments=wish.comments, input=wish.input)
+        return await turn.follow(client, session, begin)
+
+    raise typer.Exit(_ENDINGS.get(_call(context, run), FAILED))
 
 
 @providers.command(name="list")
@@ -485,9 +540,9 @@ def _write_override(file: OverrideFile, id: str, entry: Json) -> None:
     save_overrides(file.path, {**file.document, "providers": entries}, file.stamp)
 
 
-def _wish(**fields: object) -> Prompt:
+def _valid(kind: type[Wish], /, **fields: object) -> Wish:
     try:
-        return Prompt.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         fault = error.errors()[0]
         raise InvalidInput(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}") from error
@@ -507,6 +562,15 @@ def _show_one(as_json: bool, item: BaseModel, text: str) -> None:
 def _print_json(items: Sequence[BaseModel]) -> None:
     for item in items:
         typer.echo(item.model_dump_json())
+
+
+def _text_of(words: Sequence[str]) -> str:
+    text = " ".join(words)
+    return sys.stdin.read() if text == "-" else text
+
+
+def _comment_row(comment: Comment) -> Sequence[str]:
+    return (comment.id, comment.status, f"{comment.file_path}:{comment.line}", comment.body)
 
 
 def _change_row(change: Change) -> Sequence[str]:

@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 from coder import errors
 from coder.errors import CoderError, Unavailable
 from coder.model.changes import Change, ChangeDetail, ChangeStatus, Target
+from coder.model.comments import Comment, CommentStatus, Side
 from coder.model.events import Record
 from coder.model.permissions import PermissionRequest, PermissionStatus
 from coder.model.providers import Diagnostic, ProviderConfig, ProviderSnapshot
@@ -30,12 +31,15 @@ from coder.protocol import (
     ApplyChange,
     ApplyChanges,
     ChosenChange,
+    CommentPatch,
     ErrorFrame,
     EventsFrame,
     Health,
     Hunks,
     Lagged,
+    NewComment,
     NewProject,
+    NewReply,
     NewSession,
     Page,
     PermissionAnswer,
@@ -48,6 +52,7 @@ from coder.protocol import (
     RejectChange,
     RejectChanges,
     RevertChange,
+    Review,
     SetupAction,
     SnapshotFrame,
     Subscribe,
@@ -270,6 +275,44 @@ class Client:
         path = _path("sessions", session_id, "changes", "reject")
         body = RejectChanges(changes=None if changes is None else tuple(changes), reason=reason)
         return (await self._post(Page[Change], path, body)).items
+
+    async def comments(
+        self, session_id: str, status: CommentStatus | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[Comment]:
+        path = _path("sessions", session_id, "comments")
+        return await self._get(Page[Comment], path, status=status, cursor=cursor, limit=limit)
+
+    async def comment(self, id: str) -> Comment:
+        return await self._get(Comment, _path("comments", id))
+
+    async def begin_comment(self, change_id: str, line: int, body: str, *, side: Side = "new") -> Comment:
+        """Comment on a line, from 1, of one side of a pending change."""
+        return await self._post(
+            Comment, _path("changes", change_id, "comments"), NewComment(side=side, line=line, body=body)
+        )
+
+    async def reply_to_comment(self, id: str, body: str) -> Comment:
+        return await self._post(Comment, _path("comments", id, "replies"), NewReply(body=body))
+
+    async def resolve_comment(self, id: str) -> Comment:
+        return _parsed(Comment, await self._send("PATCH", _path("comments", id), CommentPatch(status="resolved")))
+
+    async def reopen_comment(self, id: str) -> Comment:
+        return _parsed(Comment, await self._send("PATCH", _path("comments", id), CommentPatch(status="open")))
+
+    async def review(
+        self,
+        session_id: str,
+        agent: str,
+        *,
+        comments: Sequence[str] | None = None,
+        input: str | None = None,
+        key: str | None = None,
+    ) -> Task:
+        """Send open comments to an agent as one prompt; without `comments` those it has not been told yet."""
+        chosen = None if comments is None else tuple(comments)
+        body = Review(agent=agent, comments=chosen, input=input)
+        return await self._post(Task, _path("sessions", session_id, "review"), body, key)
 
     async def providers(self, *, force: bool = False) -> Sequence[ProviderSnapshot]:
         path = "/api/providers/snapshot"

@@ -1,7 +1,7 @@
 """The dispatcher: the queue of tasks, and which has its turn. Woken by LISTEN, with a slow poll as the safety net."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -96,11 +96,18 @@ class Dispatcher:
         """There may be something to claim."""
         self._work.set()
 
-    async def submit(self, wish: NewTask, *, idempotency_key: str | None = None) -> Task:
+    async def submit(
+        self,
+        wish: NewTask,
+        *,
+        idempotency_key: str | None = None,
+        within: Callable[[Commit, Task], Awaitable[None]] | None = None,
+    ) -> Task:
         """Accept a prompt: the task is committed when this returns.
 
         The same key with the same body gives the same task again. A prompt that steers becomes part of the running
-        turn: its task is the answer.
+        turn: its task is the answer. `within` is called in the transaction that makes a task; nothing is accepted where
+        it raises.
 
         Raises:
             NotFound: no such session or agent. AgentUnavailable: the agent is disabled or not installed.
@@ -123,6 +130,8 @@ class Dispatcher:
                 if wish.when == "interrupt":
                     stored = await _placed_first(commit, stored)
                 commit.append(TaskQueued(task=stored), agent=stored.agent, task_id=stored.id)
+                if within is not None:
+                    await within(commit, stored)
         if _wish_of(stored) != _wish_of(task):
             raise IdempotencyMismatch("this key was used for another prompt", task_id=stored.id)
         if wish.when == "interrupt":

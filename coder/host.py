@@ -13,6 +13,7 @@ from coder.backends.base import AgentBackend
 from coder.backends.launch import open_launch
 from coder.backends.turn import AgentLimits
 from coder.changes import Changes
+from coder.comments import Comments, follow
 from coder.dispatch import Dispatcher
 from coder.journal import Journal, open_journal
 from coder.model.values import now
@@ -50,6 +51,7 @@ class Host:
     permissions: Permissions
     pool: AgentPool
     changes: Changes
+    comments: Comments
     projects: Projects
     sessions: Sessions
     setups: Setups
@@ -110,7 +112,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         journal = await enter(open_journal(store))
         permissions = Permissions(store, journal, timeout=settings.permission_timeout)
         workspaces = Workspaces(store, settings.home / "shadows")
-        changes = Changes(store, journal, workspaces)
+        changes = Changes(store, journal, workspaces, follow)
         setups = await enter(
             open_setups(store, journal, workspaces, supervisor, environment, lambda: dispatcher.wake())
         )
@@ -169,6 +171,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             permissions=permissions,
             pool=pool,
             changes=changes,
+            comments=Comments(store, journal, workspaces, dispatcher.submit),
             projects=Projects(store, settings.home / "agents"),
             sessions=sessions,
             setups=setups,

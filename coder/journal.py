@@ -19,7 +19,7 @@ from coder.model.events import AgentEvent, Error, Record
 from coder.model.permissions import PermissionStatus
 from coder.model.values import now
 from coder.protocol import SnapshotFrame
-from coder.store import agent_sessions, changes, events, permissions, sessions, setups, tasks
+from coder.store import agent_sessions, changes, comments, events, permissions, sessions, setups, tasks
 from coder.store.database import Store
 from coder.store.text import encode_model
 
@@ -314,6 +314,7 @@ class Journal:
                 permissions=asked.items[::-1],
                 changes=(*await changes.pending(connection, session_id), *applied.items),
                 setup=setup and setup.abridged(),
+                comments=await comments.open_threads(connection, session_id),
                 events=tuple(tail),
                 has_more=session.last_seq > len(tail),
             )

@@ -5,6 +5,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import Field, TypeAdapter
 
 from coder.model.changes import Change, Target
+from coder.model.comments import Comment, Side
 from coder.model.events import Record
 from coder.model.permissions import PermissionRequest
 from coder.model.sessions import AgentSession, Session
@@ -148,6 +149,33 @@ class TrustSetup(Input):
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
+CommentText = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"\S")]
+
+
+class NewComment(Input):
+    """`line` is a number from 1 in the change's text of that side."""
+
+    side: Side = "new"
+    line: Annotated[int, Field(ge=1, lt=2**31)]
+    body: CommentText
+
+
+class NewReply(Input):
+    body: CommentText
+
+
+class CommentPatch(Input):
+    status: Literal["open", "resolved"]
+
+
+class Review(Input):
+    """Without `comments`, every open one of which the agent has not been told everything. `input` comes after them."""
+
+    agent: Id
+    comments: Annotated[tuple[Id, ...], Field(min_length=1, max_length=1000)] | None = None
+    input: Annotated[str, Field(min_length=1, max_length=INPUT_LIMIT)] | None = None
+
+
 class ProviderPatch(Input):
     """By id: an override that replaces the stored one (or single fields of it), or null to remove it."""
 
@@ -235,6 +263,7 @@ class SnapshotFrame(Value):
     permissions: tuple[PermissionRequest, ...]
     changes: tuple[Change, ...]
     setup: Setup | None = None
+    comments: tuple[Comment, ...] = ()
     events: tuple[Record, ...]
     has_more: bool
 

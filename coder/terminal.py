@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 import unicodedata
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TextIO
@@ -171,8 +171,12 @@ class Turn:
 
     async def run(self, client: Client, session_id: str, wish: Prompt) -> TaskState:
         """Prompt, show, answer; returns how the task ended. Ctrl-C cancels it."""
+        return await self.follow(client, session_id, partial(client.prompt, session_id, wish))
+
+    async def follow(self, client: Client, session_id: str, begin: Callable[[], Awaitable[Task]]) -> TaskState:
+        """As `run`, for a task that something else than a prompt begins."""
         after = (await client.session(session_id)).last_seq
-        task = await client.prompt(session_id, wish)
+        task = await begin()
         if not self._as_json:
             self._transcript.show_setup(await client.setup(session_id))
         async with (

@@ -9,6 +9,7 @@ import anyio
 
 from coder.backends.base import PromptContext, PromptInput, SessionOptions, TurnResult
 from coder.changes import Changes, Survey
+from coder.comments import follow
 from coder.errors import AuthRequired, CoderError, Conflict, Unavailable
 from coder.journal import Commit, Journal
 from coder.model.events import (
@@ -244,6 +245,8 @@ class Turns:
             turn.announce(commit)
             if found is not None:
                 await self._changes.record(commit, task.session_id, task.id, task.agent, found.differences)
+                base = found.workspace.worktree.base_tree
+                await follow(commit, found.workspace, base=base, new=found.snapshot.tree)
                 self._tell_left_out(commit, task, found.snapshot.left_out)
             if trouble is not None:
                 commit.append(trouble, agent=task.agent, task_id=task.id)

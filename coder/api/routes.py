@@ -13,6 +13,7 @@ from coder import resources
 from coder.api import (
     auth,
     changes,
+    comments,
     events,
     health,
     messages,
@@ -49,6 +50,7 @@ def all_operations() -> list[Operation]:
         *tasks.routes,
         *permissions.routes,
         *changes.routes,
+        *comments.routes,
         *providers.routes,
         *metrics.routes,
     ]

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from coder.model.changes import Change
 from coder.model.checkpoints import Checkpoint
+from coder.model.comments import Comment
 from coder.model.permissions import PermissionOutcome, PermissionRequest
 from coder.model.providers import Command
 from coder.model.sessions import AgentStatus, Session
@@ -146,6 +147,13 @@ class SetupUpdated(Value):
     setup: Setup
 
 
+class CommentUpdated(Value):
+    """A thread as it stands now: new, said more in, moved with its line, sent, or settled."""
+
+    type: Literal["comment_updated"] = "comment_updated"
+    comment: Comment
+
+
 class HostNote(Value):
     """What the host told the agent in front of the person's prompt."""
 
@@ -201,6 +209,7 @@ AgentEvent = Annotated[
     | ChangeDecided
     | CheckpointRecorded
     | SetupUpdated
+    | CommentUpdated
     | HostNote
     | AgentStatusChanged
     | SessionUpdated

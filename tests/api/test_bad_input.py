@@ -173,7 +173,8 @@ def _wrong_fields(operation: Operation) -> list[bytes]:
 def _smallest_body(operation: Operation) -> bytes:
     if not takes_fields(operation):
         return b""
-    fields = {"name": "x", "agent": "demo", "input": "x", "option_id": "x", "action": "run", "digest": "0" * 64}
+    fields: dict[str, object] = {"name": "x", "agent": "demo", "input": "x", "option_id": "x", "action": "run"}
+    fields |= {"digest": "0" * 64, "line": 1, "body": "x", "status": "open"}
     return orjson.dumps({name: fields[name] for name in operation.body.model_fields if name in fields})
 
 

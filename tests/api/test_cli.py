@@ -68,6 +68,27 @@ async def test_a_prompt_is_shown_and_its_change_applied(tmp_path: Path, database
         assert (repository / "notes.md").read_text().strip() == "hi"
 
 
+@pytest.mark.scenario("comments: Comments in the terminal")
+async def test_comments_are_made_listed_and_sent_as_a_review(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        session = await open_test_session(client, tmp_path / "repo")
+        asked = await coder(*at(live), "prompt", session.id, "--agent", "demo", "write a.txt one\\ntwo\\n")
+        assert asked.code == 0, asked
+        (change,) = (await client.changes(session.id)).items
+        made = await coder(*at(live), "comment", change.id, "--line", "2", "-", text=b"why two?\n")
+        assert made.code == 0, made
+        listed = await coder(*at(live), "comments", session.id)
+        assert [made.out.strip(), "open", "a.txt:2", "why two?"] == listed.out.splitlines()[1].split(maxsplit=3)
+        for line in ("3", "0"):
+            assert (await coder(*at(live), "comment", change.id, "--line", line, "too far")).code == 2
+        done = await coder(*at(live), "review", session.id, "--agent", "demo", "--deny", "Only this.")
+        assert (done.code, "demo agent" in done.out) == (0, True), done
+        (task, _) = (await client.tasks(session.id)).items
+        assert ("> 2 | two" in task.input, task.input.endswith("Only this.")) == (True, True)
+        again = await coder(*at(live), "review", session.id, "--agent", "demo")
+        assert (again.code, "no open comment" in again.err) == (2, True), again
+
+
 @pytest.mark.scenario("cli: The host runs until it is told to stop")
 async def test_up_prints_the_link_serves_and_ends_well(tmp_path: Path, database_url: str):
     home = ["--home", str(tmp_path / "home")]

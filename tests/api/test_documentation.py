@@ -56,6 +56,12 @@ GET /api/changes/{id}
 POST /api/changes/{id}/apply
 POST /api/changes/{id}/reject
 POST /api/changes/{id}/revert
+POST /api/changes/{id}/comments
+GET /api/sessions/{id}/comments
+GET /api/comments/{id}
+PATCH /api/comments/{id}
+POST /api/comments/{id}/replies
+POST /api/sessions/{id}/review
 GET /api/openapi.json
 GET /api/docs
 GET /metrics
@@ -90,12 +96,14 @@ async def test_every_readable_route_answers_as_documented(tmp_path: Path, databa
         await client.answer_permission(request.id, "yes")
         await client.wait_for_task(task.id)
         change = (await client.changes(session.id)).items[0]
+        comment = await client.begin_comment(change.id, 1, "why?")
         ids = {
             "projects": session.project_id,
             "sessions": session.id,
             "tasks": task.id,
             "permissions": request.id,
             "changes": change.id,
+            "comments": comment.id,
             "providers": "demo",
         }
         for operation in all_operations():

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
 import { activityOf, byId, fold, prepend, queueOf, urgencyOf, viewOf, type Item, type View } from "./fold.ts";
-import type { AgentEvent, JournalRecord, Session, SnapshotFrame, Task, ToolCall } from "./protocol.ts";
+import type { AgentEvent, Comment, JournalRecord, Session, SnapshotFrame, Task, ToolCall } from "./protocol.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
 
@@ -33,6 +33,7 @@ function snapshot(more: Partial<SnapshotFrame> = {}): SnapshotFrame {
     permissions: [],
     changes: [],
     setup: null,
+    comments: [],
     events: [],
     has_more: false,
     ...more,
@@ -260,6 +261,38 @@ describe("facts", () => {
     ];
     const seen = steps.map((_, at) => activityOf(folded(steps.slice(0, at + 1)).facts));
     expect(seen).toEqual(["waiting", "working", "needs_you", "working", "failed"]);
+  });
+
+  it("keep each comment as it was told last, without a word in the transcript", () => {
+    const open: Comment = {
+      id: "cmt_1",
+      session_id: "ses_1",
+      change_id: "chg_1",
+      file_path: "a.txt",
+      blob: "b",
+      side: "new",
+      line: 1,
+      text: "one",
+      before: [],
+      after: [],
+      body: "why?",
+      by: "me",
+      status: "open",
+      replies: [],
+      created_at: AT,
+      resolved_at: null,
+      resolved_by: null,
+      reason: null,
+      task_id: null,
+      sent_at: null,
+      sent_replies: 0,
+    };
+    const resolved: Comment = { ...open, status: "resolved", resolved_at: AT, resolved_by: "host" };
+    const view = viewOf(snapshot({ comments: [open] }));
+    expect(view.facts.comments).toEqual({ cmt_1: open });
+    const next = fold(view, records([{ type: "comment_updated", comment: resolved }])).view;
+    expect(next.facts.comments).toEqual({ cmt_1: resolved });
+    expect(next.story.items).toEqual([]);
   });
 
   it("do not put a started task back into the queue", () => {

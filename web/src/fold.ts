@@ -5,6 +5,7 @@ import type {
   AgentStatusChanged,
   Change,
   Command,
+  Comment,
   Fault,
   JournalRecord,
   PermissionRequest,
@@ -36,6 +37,8 @@ export interface Facts {
   readonly changes: Readonly<Record<string, Change>>;
   /** What the repository asks for in a new worktree; null where it asks for nothing. */
   readonly setup: Setup | null;
+  /** Threads on lines: the open ones, and those settled while they were watched. */
+  readonly comments: Readonly<Record<string, Comment>>;
 }
 
 interface Told {
@@ -203,6 +206,7 @@ function factsOf(snapshot: SnapshotFrame): Facts {
     permissions: byId(snapshot.permissions),
     changes: byId(snapshot.changes),
     setup: snapshot.setup,
+    comments: byId(snapshot.comments),
   };
 }
 
@@ -246,6 +250,8 @@ function foldFact(facts: Facts, record: JournalRecord): Facts {
     }
     case "setup_updated":
       return { ...facts, setup: event.setup };
+    case "comment_updated":
+      return { ...facts, comments: { ...facts.comments, [event.comment.id]: event.comment } };
     case "change_recorded":
     case "change_decided":
       return { ...facts, changes: { ...facts.changes, [event.change.id]: event.change } };
@@ -375,6 +381,7 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
     case "task_queued":
     case "task_updated":
     case "session_updated":
+    case "comment_updated":
     case "checkpoint_recorded":
     case "setup_updated":
       return;

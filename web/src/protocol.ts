@@ -39,6 +39,14 @@ export interface AgentStatusChanged {
   can_steer: boolean | null;
 }
 
+export interface Anchor {
+  side: "base" | "new";
+  line: number;
+  text: string;
+  before: string[];
+  after: string[];
+}
+
 export interface ApplyChange {
   hunks?: (string | HunkLines)[] | null;
   target?: "checkout" | "branch";
@@ -182,6 +190,41 @@ export interface Commands {
   commands: Command[];
 }
 
+export interface Comment {
+  side: "base" | "new";
+  line: number;
+  text: string;
+  before: string[];
+  after: string[];
+  id: string;
+  session_id: string;
+  change_id: string;
+  file_path: string;
+  blob: string;
+  body: string;
+  by: string;
+  status: CommentStatus;
+  replies: Reply[];
+  created_at: string;
+  resolved_at: string | null;
+  resolved_by: string | null;
+  reason: string | null;
+  task_id: string | null;
+  sent_at: string | null;
+  sent_replies: number;
+}
+
+export interface CommentPatch {
+  status: "open" | "resolved";
+}
+
+export type CommentStatus = "open" | "resolved" | "outdated";
+
+export interface CommentUpdated {
+  type: "comment_updated";
+  comment: Comment;
+}
+
 export interface ContentBlock {
   kind: "text" | "image" | "audio" | "resource_link" | "resource" | "unknown";
   text: string | null;
@@ -314,9 +357,19 @@ export interface ModelChanged {
   model_id: string;
 }
 
+export interface NewComment {
+  side?: "base" | "new";
+  line: number;
+  body: string;
+}
+
 export interface NewProject {
   name?: string | null;
   repo_path: string;
+}
+
+export interface NewReply {
+  body: string;
 }
 
 export interface NewSession {
@@ -595,8 +648,22 @@ export interface RejectChanges {
   reason?: string | null;
 }
 
+export interface Reply {
+  id: string;
+  thread_id: string;
+  body: string;
+  by: string;
+  created_at: string;
+}
+
 export interface RevertChange {
   reason?: string | null;
+}
+
+export interface Review {
+  agent: string;
+  comments?: string[] | null;
+  input?: string | null;
 }
 
 export interface Session {
@@ -668,6 +735,7 @@ export interface SnapshotFrame {
   permissions: PermissionRequest[];
   changes: Change[];
   setup: Setup | null;
+  comments: Comment[];
   events: JournalRecord[];
   has_more: boolean;
 }
@@ -862,6 +930,7 @@ export type AgentEvent =
   | ChangeRecorded
   | CheckpointRecorded
   | Commands
+  | CommentUpdated
   | ErrorReported
   | HostNote
   | ModeChanged

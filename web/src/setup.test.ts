@@ -43,6 +43,7 @@ function snapshot(more: Partial<SnapshotFrame> = {}): SnapshotFrame {
     tasks: [{ id: "tsk_1", state: "pending" } as Task],
     permissions: [],
     changes: [],
+    comments: [],
     setup: setup(),
     events: [],
     has_more: false,

@@ -188,6 +188,7 @@ async function takePulses(sessions: readonly Session[]): Promise<void> {
       permissions: byId(permissions.filter(own)),
       changes: {},
       setup: null,
+      comments: {},
     };
     pulses[session.id] = { seq: session.last_seq, facts };
   }
