@@ -140,6 +140,7 @@ CREATE TABLE IF NOT EXISTS pending_changes (
     split_from    text,
     target        text CHECK (target IN ('checkout', 'branch')),
     commit        text,
+    decision_id   text,
     queued        jsonb NOT NULL DEFAULT '[]'
 );
 CREATE UNIQUE INDEX IF NOT EXISTS pending_changes_one_pending ON pending_changes (session_id, file_path) WHERE status = 'pending';
@@ -154,6 +155,7 @@ CREATE TABLE IF NOT EXISTS decisions (
     verb       text NOT NULL CHECK (verb IN ('apply', 'reject', 'revert', 'restore', 'update')),
     target     text NOT NULL DEFAULT 'checkout' CHECK (target IN ('checkout', 'branch')),
     picks      jsonb NOT NULL,
+    checkpoint_id text,
     "by"       text NOT NULL,
     reason     text,
     state      text NOT NULL CHECK (state IN ('queued', 'underway', 'done', 'refused', 'withdrawn')),
@@ -312,4 +314,5 @@ ALTER TABLE pending_changes
     ADD COLUMN IF NOT EXISTS split_from text,
     ADD COLUMN IF NOT EXISTS target text CHECK (target IN ('checkout', 'branch')),
     ADD COLUMN IF NOT EXISTS commit text,
+    ADD COLUMN IF NOT EXISTS decision_id text,
     ADD COLUMN IF NOT EXISTS queued jsonb NOT NULL DEFAULT '[]';

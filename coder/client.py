@@ -17,7 +17,9 @@ from websockets.typing import Subprotocol
 from coder import errors
 from coder.errors import CoderError, Unavailable
 from coder.model.changes import Change, ChangeDetail, ChangeStatus, Target
+from coder.model.checkpoints import Checkpoint, CheckpointDetail
 from coder.model.comments import Comment, CommentStatus, Side
+from coder.model.decisions import Decision, DecisionState
 from coder.model.events import Record
 from coder.model.permissions import PermissionRequest, PermissionStatus
 from coder.model.providers import Diagnostic, ProviderConfig, ProviderSnapshot
@@ -51,6 +53,7 @@ from coder.protocol import (
     ProviderRefresh,
     RejectChange,
     RejectChanges,
+    RestoreCheckpoint,
     RevertChange,
     Review,
     SetupAction,
@@ -313,6 +316,28 @@ class Client:
         chosen = None if comments is None else tuple(comments)
         body = Review(agent=agent, comments=chosen, input=input)
         return await self._post(Task, _path("sessions", session_id, "review"), body, key)
+
+    async def decisions(self, session_id: str, state: DecisionState | None = None) -> Sequence[Decision]:
+        """What people decided in a session, newest first."""
+        path = _path("sessions", session_id, "decisions")
+        return (await self._get(Page[Decision], path, state=state, limit=500)).items
+
+    async def withdraw_decision(self, id: str) -> Decision:
+        """Take back what waits for the end of a turn."""
+        return _parsed(Decision, await self._send("DELETE", _path("decisions", id)))
+
+    async def checkpoints(self, session_id: str) -> Sequence[Checkpoint]:
+        """The points that a session's files can be brought back to, newest first."""
+        return (await self._get(Page[Checkpoint], _path("sessions", session_id, "checkpoints"), limit=500)).items
+
+    async def checkpoint(self, id: str) -> CheckpointDetail:
+        """With what a restore would change now."""
+        return await self._get(CheckpointDetail, _path("checkpoints", id))
+
+    async def restore_checkpoint(self, id: str, *, reason: str | None = None) -> Checkpoint:
+        """Bring the worktree's files back; the answer is the checkpoint that undoes it."""
+        body = RestoreCheckpoint(reason=reason)
+        return await self._post(Checkpoint, _path("checkpoints", id, "restore"), body)
 
     async def providers(self, *, force: bool = False) -> Sequence[ProviderSnapshot]:
         path = "/api/providers/snapshot"

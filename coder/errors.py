@@ -3,7 +3,7 @@
 No framework types here: `coder.api.errors` alone turns these into HTTP statuses and frames.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -92,9 +92,21 @@ class IdempotencyMismatch(Conflict):
 
 
 class MergeConflict(Conflict):
-    """A change does not fit the checkout any more; nothing was written."""
+    """A change does not fit the files as they are; nothing was written. `conflicts` has the sides of `files`."""
 
     code = "merge_conflict"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        files: Sequence[str] = (),
+        conflicts: Sequence[object] = (),
+        **fields: object,
+    ) -> None:
+        super().__init__(message, code=code, files=list(files), conflicts=list(conflicts), **fields)
+        self.files = frozenset(files)
 
 
 class UnsavedWork(Conflict):

@@ -13,11 +13,14 @@ from coder.backends.base import AgentBackend
 from coder.backends.launch import open_launch
 from coder.backends.turn import AgentLimits
 from coder.changes import Changes
+from coder.checkpoints import Checkpoints
 from coder.comments import Comments, follow
+from coder.decisions import Decisions
 from coder.dispatch import Dispatcher
 from coder.journal import Journal, open_journal
 from coder.model.values import now
 from coder.permissions import Permissions
+from coder.plans import Plans
 from coder.pool import AgentPool, PoolLimits, open_pool
 from coder.processes.supervisor import open_supervisor
 from coder.projects import Projects
@@ -52,6 +55,8 @@ class Host:
     pool: AgentPool
     changes: Changes
     comments: Comments
+    decisions: Decisions
+    checkpoints: Checkpoints
     projects: Projects
     sessions: Sessions
     setups: Setups
@@ -112,7 +117,10 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         journal = await enter(open_journal(store))
         permissions = Permissions(store, journal, timeout=settings.permission_timeout)
         workspaces = Workspaces(store, settings.home / "shadows")
-        changes = Changes(store, journal, workspaces, follow)
+        changes = Changes(store, workspaces, settings.secret_patterns, follow)
+        plans = Plans(store, workspaces)
+        decisions = Decisions(store, journal, workspaces, plans, changes)
+        checkpoints = Checkpoints(store, journal, workspaces, plans, changes, decisions)
         setups = await enter(
             open_setups(store, journal, workspaces, supervisor, environment, lambda: dispatcher.wake())
         )
@@ -156,7 +164,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             pool,
             permissions,
             sessions,
-            Turns(store, journal, pool, permissions, changes, sessions, providers),
+            Turns(store, journal, pool, permissions, decisions, checkpoints, sessions, providers),
             providers,
             setups,
             mode=lambda: listener.mode,
@@ -172,6 +180,8 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             pool=pool,
             changes=changes,
             comments=Comments(store, journal, workspaces, dispatcher.submit),
+            decisions=decisions,
+            checkpoints=checkpoints,
             projects=Projects(store, settings.home / "agents"),
             sessions=sessions,
             setups=setups,
@@ -195,6 +205,7 @@ async def _reconcile(host: Host) -> None:
     await host.dispatcher.reconcile()
     await host.sessions.reconcile()
     await host.setups.reconcile()
+    await host.decisions.reconcile()
 
 
 def _agent_limits(settings: Settings) -> AgentLimits:

@@ -146,6 +146,11 @@ class Commit:
         self.rows: list[tuple[events.NewRecord, bytes]] = []
         self._next = first_seq
 
+    @property
+    def last_seq(self) -> int:
+        """The newest number given so far."""
+        return self._next - 1
+
     def append(self, event: AgentEvent, *, agent: str | None = None, task_id: str | None = None) -> int:
         """Number the event; it is stored with the transaction and shown once that is committed."""
         self.rows.append(_encode(self._next, event, agent, task_id))

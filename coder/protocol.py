@@ -114,6 +114,10 @@ class RevertChange(Input):
     reason: Reason | None = None
 
 
+class RestoreCheckpoint(Input):
+    reason: Reason | None = None
+
+
 class ChosenChange(Input):
     id: Id
     hunks: Hunks | None = None

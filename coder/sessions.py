@@ -10,12 +10,13 @@ import anyio.to_thread
 
 from coder.errors import CoderError, Conflict, GitError, UnsavedWork
 from coder.journal import Journal
-from coder.model.events import SessionUpdated
+from coder.model.checkpoints import Checkpoint
+from coder.model.events import CheckpointRecorded, SessionUpdated
 from coder.model.sessions import AgentSession, Project, Session, SessionState, Worktree
 from coder.model.values import new_id, now, short_id
 from coder.protocol import Page, SessionPatch
 from coder.setups import Setups
-from coder.store import agent_sessions, projects, session_worktrees, sessions
+from coder.store import agent_sessions, checkpoints, projects, session_worktrees, sessions
 from coder.store.database import Store
 from coder.worktrees import tree
 from coder.worktrees.opening import open_worktree
@@ -142,6 +143,7 @@ class Sessions:
             branch=branch,
             base_commit=opened.commit,
             base_tree=opened.base_tree,
+            last_tree=opened.base_tree,
         )
         setup = await self._setups.read(project, opened.commit, id)
         async with self._journal.commit(id) as commit:
@@ -150,6 +152,16 @@ class Sessions:
                 await self._setups.record(commit, project, setup)
             await sessions.move(commit.connection, id, {SessionState.OPENING}, SessionState.OPEN)
             commit.append(SessionUpdated(session=await sessions.get(commit.connection, id)))
+            start = Checkpoint(
+                id=new_id("cpt"),
+                session_id=id,
+                kind="opened",
+                tree=opened.base_tree,
+                seq=commit.last_seq,
+                created_at=now(),
+            )
+            await checkpoints.insert(commit.connection, start)
+            commit.append(CheckpointRecorded(checkpoint=start))
         self._setups.start(setup)
 
     async def _restore_worktree(self, session: Session, project: Project) -> None:

@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     inactivity_timeout: float = Field(default=600, gt=0)
     cancel_timeout: float = Field(default=10, gt=0)
     permission_timeout: float = Field(default=120, gt=0)
+    secret_patterns: Annotated[tuple[str, ...], NoDecode] = (".env*", "*.pem", "id_rsa*", "credentials.json")
+    """Names or paths of files that are marked as secret and never applied by themselves."""
     shutdown_grace: float = Field(default=10, ge=0)
     providers: ProviderSettings = Field(default_factory=ProviderSettings)
 
@@ -70,7 +72,7 @@ class Settings(BaseSettings):
             raise ValueError("must be between 1 and 65535, or auto")
         return value
 
-    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", "secret_patterns", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
         return tuple(value.split()) if isinstance(value, str) else value

@@ -8,10 +8,11 @@ from pathlib import Path
 import anyio
 
 from coder.backends.base import PromptContext, PromptInput, SessionOptions, TurnResult
-from coder.changes import Changes, Survey
-from coder.comments import follow
+from coder.checkpoints import Checkpoints
+from coder.decisions import Decisions, Survey
 from coder.errors import AuthRequired, CoderError, Conflict, Unavailable
 from coder.journal import Commit, Journal
+from coder.model.changes import USER
 from coder.model.events import (
     AgentEvent,
     AgentStatusChanged,
@@ -96,7 +97,8 @@ class Turns:
         journal: Journal,
         pool: AgentPool,
         permissions: Permissions,
-        changes: Changes,
+        decisions: Decisions,
+        checkpoints: Checkpoints,
         sessions: Sessions,
         providers: Providers,
     ) -> None:
@@ -104,7 +106,8 @@ class Turns:
         self._journal = journal
         self._pool = pool
         self._permissions = permissions
-        self._changes = changes
+        self._decisions = decisions
+        self._checkpoints = checkpoints
         self._sessions = sessions
         self._left_out: dict[str, tuple[LeftOut, ...]] = {}
         """What was last told of each session whose snapshots lack files."""
@@ -117,6 +120,7 @@ class Turns:
             result = await self._result_of(turn)
             await self._until_stored(lambda: self._permissions.cancel_open(task.id))
             await self._until_stored(lambda: self._finish(turn, result))
+            await self._decisions.auto_apply(task.session_id)
         except CoderError as error:
             logger.warning("a turn's end was not recorded: %s", error, extra=_ids(task))
         except Exception:
@@ -154,16 +158,24 @@ class Turns:
         turn.task = task = await self._with_choices(task)
         result = TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         with turn.starting:
+            await self._record_hand_edits(task.session_id)
             async with self._pool.lease(session_options(session, task.agent, task)) as lease:
-                await self._mark_working(turn)
+                note = await self._mark_working(turn)
                 with anyio.CancelScope(shield=True):
-                    result = await self._prompt(turn, lease)
+                    result = await self._prompt(turn, lease, note)
         if result.auth_methods is not None:
             # a process that runs may not notice that somebody signs in
             self._pool.renew(task.session_id, task.agent)
         return result
 
-    async def _prompt(self, turn: Turn, lease: Lease) -> TurnResult:
+    async def _record_hand_edits(self, session_id: str) -> None:
+        """What differs from the last snapshot before an agent is at it was made by hand."""
+        async with self._decisions.survey(session_id) as survey:
+            if survey.has_news:
+                async with self._journal.commit(session_id) as commit:
+                    await self._decisions.record(commit, survey, agent=USER, task_id=None)
+
+    async def _prompt(self, turn: Turn, lease: Lease, note: str | None) -> TurnResult:
         task = turn.task
         if turn.cancel.is_set():
             return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
@@ -183,9 +195,10 @@ class Turns:
             mode_id=task.mode_id,
             thinking_option_id=task.thinking_option_id,
         )
+        words = task.input if note is None else f"{note}\n\n{task.input}"
         turn.lease = lease
         try:
-            result = await lease.backend.prompt(lease.handle, PromptInput(task.input, task.attachments), context)
+            result = await lease.backend.prompt(lease.handle, PromptInput(words, task.attachments), context)
         finally:
             turn.lease = None
         if result.ok:
@@ -206,23 +219,30 @@ class Turns:
             }
         )
 
-    async def _mark_working(self, turn: Turn) -> None:
-        """The last step before the prompt may leave the host: from here on it is never sent again by itself."""
+    async def _mark_working(self, turn: Turn) -> str | None:
+        """The last step before the prompt may leave the host: from here on it is never sent again by itself.
+
+        Returns what the agent is told in front of it. One of the agent's own commands goes alone.
+        """
         task = turn.task
+        note = None
         async with self._journal.commit(task.session_id) as commit:
             turn.announce(commit)
+            if not task.input.startswith("/"):
+                note = await self._decisions.tell(commit, task.session_id, task.agent)
             await tasks.mark_sent(commit.connection, task.id, task.attempt)
             await agent_sessions.set_status(commit.connection, task.session_id, task.agent, AgentSessionStatus.ACTIVE)
             status = AgentStatusChanged(agent=task.agent, status="working")
             commit.append(status, agent=task.agent, task_id=task.id)
         turn.is_announced = True
+        return note
 
     async def _finish(self, turn: Turn, result: TurnResult) -> None:
         """One transaction: the turn's changes, the task's state, and the records of both."""
         task = turn.task
         state, error = _end_state(turn, result)
         try:
-            async with self._changes.survey(task.session_id) as found:
+            async with self._decisions.survey(task.session_id) as found:
                 await self._store_end(turn, result, state, error, found)
         except Unavailable:
             raise
@@ -244,9 +264,8 @@ class Turns:
         async with self._journal.commit(task.session_id) as commit:
             turn.announce(commit)
             if found is not None:
-                await self._changes.record(commit, task.session_id, task.id, task.agent, found.differences)
-                base = found.workspace.worktree.base_tree
-                await follow(commit, found.workspace, base=base, new=found.snapshot.tree)
+                await self._decisions.record(commit, found, agent=task.agent, task_id=task.id)
+                await self._checkpoints.record(commit, found, agent=task.agent, task_id=task.id)
                 self._tell_left_out(commit, task, found.snapshot.left_out)
             if trouble is not None:
                 commit.append(trouble, agent=task.agent, task_id=task.id)

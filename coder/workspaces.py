@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from coder.errors import Conflict
 from coder.model.sessions import Project, Worktree
 from coder.store import projects, session_worktrees, sessions
 from coder.store.database import Store
@@ -42,10 +43,19 @@ class Workspaces:
         return self._shadow_folder / f"{session_id}.git"
 
     async def look(self, session_id: str) -> Workspace:
-        """The workspace as it is now, for reading. Raises NotFound: no such session, or it has no worktree."""
+        """The workspace as it is now, for reading.
+
+        Raises:
+            NotFound: no such session, or it has no worktree.
+            Conflict: `worktree_gone` or `repository_gone`, somebody has moved or removed its folder.
+        """
         async with self._store.connection() as connection:
             worktree = await session_worktrees.get(connection, session_id)
             project = await projects.get(connection, (await sessions.get(connection, session_id)).project_id)
+        if not await anyio.Path(worktree.worktree_path).is_dir():
+            raise Conflict(f"the worktree's folder is gone: {worktree.worktree_path}", code="worktree_gone")
+        if not await anyio.Path(project.repo_path).is_dir():
+            raise Conflict(f"the repository is not where it was: {project.repo_path}", code="repository_gone")
         shadow = await tree.open_shadow(
             self.shadow_path(session_id), Path(project.repo_path), worktree.worktree_path, worktree.base_tree
         )

@@ -2,12 +2,14 @@
 
 from coder.api.operations import Call, Nothing, command, read
 from coder.api.queries import PageQuery
-from coder.errors import InvalidInput
 from coder.host import Host
-from coder.model.changes import Change, ChangeDetail, ChangeStatus
+from coder.model.changes import Change, ChangeDetail, ChangeStatus, HunkChoice
+from coder.model.decisions import Pick
 from coder.protocol import (
     ApplyChange,
     ApplyChanges,
+    Chosen,
+    Hunks,
     Page,
     RejectChange,
     RejectChanges,
@@ -28,32 +30,49 @@ async def get_change(host: Host, call: Call[Nothing, Nothing]) -> ChangeDetail:
 
 
 async def apply_change(host: Host, call: Call[ApplyChange, Nothing]) -> Change:
-    _refuse_parts(call.body.hunks, call.body.target != "checkout")
-    return (await host.changes.apply([call.path["id"]], call.by, call.body.reason))[0]
+    pick = _pick(call.path["id"], call.body.hunks)
+    body = call.body
+    return (await host.decisions.apply([pick], by=call.by, reason=body.reason, target=body.target))[0]
 
 
 async def reject_change(host: Host, call: Call[RejectChange, Nothing]) -> Change:
-    _refuse_parts(call.body.hunks)
-    return (await host.changes.reject([call.path["id"]], call.by, call.body.reason))[0]
+    pick = _pick(call.path["id"], call.body.hunks)
+    return (await host.decisions.reject([pick], by=call.by, reason=call.body.reason))[0]
 
 
 async def revert_change(host: Host, call: Call[RevertChange, Nothing]) -> Change:
-    return (await host.changes.revert([call.path["id"]], call.by, call.body.reason))[0]
+    return (await host.decisions.revert([call.path["id"]], by=call.by, reason=call.body.reason))[0]
 
 
 async def apply_changes(host: Host, call: Call[ApplyChanges, Nothing]) -> Page[Change]:
-    _refuse_parts(call.body.changes, call.body.target != "checkout")
-    return Page(items=await host.changes.apply_all(call.path["id"], call.by, call.body.reason))
+    picks, body = await _picks(host, call.path["id"], call.body.changes), call.body
+    if not picks:
+        return Page(items=())
+    return Page(items=await host.decisions.apply(picks, by=call.by, reason=body.reason, target=body.target))
 
 
 async def reject_changes(host: Host, call: Call[RejectChanges, Nothing]) -> Page[Change]:
-    _refuse_parts(call.body.changes)
-    return Page(items=await host.changes.reject_all(call.path["id"], call.by, call.body.reason))
+    picks = await _picks(host, call.path["id"], call.body.changes)
+    if not picks:
+        return Page(items=())
+    return Page(items=await host.decisions.reject(picks, by=call.by, reason=call.body.reason))
 
 
-def _refuse_parts(*parts: object) -> None:
-    if any(parts):
-        raise InvalidInput("single hunks cannot be decided yet; decide the whole change", code="hunks_not_supported")
+async def _picks(host: Host, session_id: str, chosen: Chosen | None) -> list[Pick]:
+    if chosen is None:
+        return await host.decisions.pending_picks(session_id)
+    picks = [_pick(each.id, each.hunks) for each in chosen]
+    await host.decisions.require_own(session_id, picks)
+    return picks
+
+
+def _pick(id: str, hunks: Hunks | None) -> Pick:
+    if hunks is None:
+        return Pick(change_id=id)
+    choices = [
+        HunkChoice(id=each) if isinstance(each, str) else HunkChoice(id=each.id, lines=each.lines) for each in hunks
+    ]
+    return Pick(change_id=id, hunks=tuple(choices))
 
 
 def _one(word: str) -> str:

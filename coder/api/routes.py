@@ -13,7 +13,9 @@ from coder import resources
 from coder.api import (
     auth,
     changes,
+    checkpoints,
     comments,
+    decisions,
     events,
     health,
     messages,
@@ -51,6 +53,8 @@ def all_operations() -> list[Operation]:
         *permissions.routes,
         *changes.routes,
         *comments.routes,
+        *decisions.routes,
+        *checkpoints.routes,
         *providers.routes,
         *metrics.routes,
     ]

@@ -46,6 +46,15 @@ class FileDifference(Value):
     added_lines: int = 0
     deleted_lines: int = 0
 
+    @property
+    def sides(self) -> tuple[str | None, ...]:
+        """What makes it this difference and no other."""
+        return (self.file_path, self.old_path, self.base_blob, self.new_blob, self.base_mode, self.new_mode)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.file_path,) if self.old_path is None else (self.file_path, self.old_path)
+
 
 class HunkChoice(Value):
     """A hunk by its id; `lines` are numbers into its lines, from 0, None for all of them."""
@@ -86,7 +95,13 @@ class Change(FileDifference):
     split_from: str | None = None
     target: Target | None = None
     commit: str | None = None
+    decision_id: str | None = None
     queued: tuple[QueuedDecision, ...] = ()
+
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """Everybody whose work is in it, the first one first."""
+        return tuple(dict.fromkeys((*self.contributors, self.agent)))
 
 
 class Hunk(Value):

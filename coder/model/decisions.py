@@ -47,10 +47,16 @@ class Decision(Value):
     picks: tuple[Pick, ...]
     by: str
     reason: str | None = None
+    checkpoint_id: str | None = None
+    """What was restored."""
     state: DecisionState
     error: Fault | None = None
     created_at: Time
     ended_at: Time | None = None
+
+    @property
+    def was_queued(self) -> bool:
+        return any(pick.part is not None for pick in self.picks)
 
 
 class FileSide(Value):

@@ -72,5 +72,15 @@ async def reset_after_crash(c: Connection) -> tuple[AgentSession, ...]:
     return tuple(_read(row) for row in await c.fetch(sql("reset_agent_sessions")))
 
 
+async def told(c: Connection, session_id: str, agent: str) -> int | None:
+    """The ordinal of the newest decision that the agent has heard of; None where it was never opened."""
+    return await c.fetchval(sql("told_of"), session_id, agent)
+
+
+async def set_told(c: Connection, session_id: str, agent: str, ordinal: int) -> None:
+    """The agent has heard of everything up to this decision."""
+    await c.execute(sql("set_told"), session_id, agent, ordinal)
+
+
 def _read(row: Record) -> AgentSession:
     return AgentSession.model_validate(dict(row))

@@ -1,14 +1,15 @@
 """Pending changes."""
 
 from collections.abc import Iterable
+from typing import NoReturn
 
 from asyncpg import Connection, Record
 
 from coder.errors import WrongState
-from coder.model.changes import TRANSITIONS, Change, ChangeStatus
+from coder.model.changes import TRANSITIONS, Change, ChangeStatus, FileDifference, QueuedDecision, Target
 from coder.protocol import Page
 from coder.store.cursors import check_limit, decode_cursor, page_of
-from coder.store.rows import found, wrong_state
+from coder.store.rows import found
 from coder.store.statements import sql
 
 
@@ -51,18 +52,86 @@ async def decide(
     *,
     by: str | None = None,
     reason: str | None = None,
+    target: Target | None = None,
+    commit: str | None = None,
+    decision_id: str | None = None,
 ) -> Change:
     """Leave one status for another, once.
 
     Raises:
-        NotFound. WrongState: it is not there, or no transition leads on.
+        NotFound. WrongState: it is not there, or no transition leads on; `change` in `fields` is how it stands.
     """
     if to not in TRANSITIONS[from_status]:
         raise WrongState(f"a change that is {from_status} cannot become {to}", noun="change", id=id)
-    row = await c.fetchrow(sql("decide_change"), id, str(from_status), str(to), by, reason)
+    row = await c.fetchrow(sql("decide_change"), id, str(from_status), str(to), by, reason, target, commit, decision_id)
     if row is None:
-        raise wrong_state("change", id, (await get(c, id)).status, [from_status])
+        raise decided_already(await get(c, id), from_status)
     return _read(row)
+
+
+async def narrow(c: Connection, id: str, left: FileDifference, contributors: Iterable[str]) -> Change:
+    """Make a pending change what is left of it.
+
+    Raises:
+        NotFound. WrongState: it is not pending.
+    """
+    row = await c.fetchrow(
+        sql("narrow_change"),
+        id,
+        left.old_path,
+        left.operation,
+        left.base_blob,
+        left.new_blob,
+        left.base_mode,
+        left.new_mode,
+        left.is_binary,
+        left.added_lines,
+        left.deleted_lines,
+        list(contributors),
+    )
+    return _read(row) if row is not None else _refuse(await get(c, id))
+
+
+async def set_queued(c: Connection, id: str, queued: Iterable[QueuedDecision]) -> Change:
+    """Show what waits to be carried out on a pending change.
+
+    Raises:
+        NotFound. WrongState: it is not pending.
+    """
+    row = await c.fetchrow(sql("queue_on_change"), id, [each.model_dump(mode="json") for each in queued])
+    return _read(row) if row is not None else _refuse(await get(c, id))
+
+
+async def find_same(c: Connection, session_id: str, difference: FileDifference) -> Change | None:
+    """The newest change of the session with exactly these sides, whatever became of it."""
+    row = await c.fetchrow(
+        sql("same_change"),
+        session_id,
+        difference.file_path,
+        difference.old_path,
+        difference.base_blob,
+        difference.new_blob,
+        difference.new_mode,
+    )
+    return None if row is None else _read(row)
+
+
+async def of_decisions(c: Connection, ids: Iterable[str]) -> tuple[Change, ...]:
+    """What some decisions were about, by path."""
+    return tuple(_read(row) for row in await c.fetch(sql("changes_of_decisions"), list(ids)))
+
+
+def decided_already(change: Change, wanted: ChangeStatus) -> WrongState:
+    """What somebody is told who comes second."""
+    return WrongState(
+        f"the change of {change.file_path} is {change.status}, not {wanted}",
+        status=str(change.status),
+        change=change.model_dump(mode="json"),
+    )
+
+
+def _refuse(change: Change) -> NoReturn:
+    raise decided_already(change, ChangeStatus.PENDING)
 
 
 def _columns(change: Change) -> tuple[object, ...]:
@@ -83,6 +152,16 @@ def _columns(change: Change) -> tuple[object, ...]:
         change.deleted_lines,
         str(change.status),
         change.created_at,
+        change.decided_at,
+        change.decided_by,
+        change.reason,
+        list(change.contributors),
+        change.is_secret,
+        change.split_from,
+        change.target,
+        change.commit,
+        change.decision_id,
+        [each.model_dump(mode="json") for each in change.queued],
     )
 
 

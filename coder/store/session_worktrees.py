@@ -16,6 +16,7 @@ async def insert(c: Connection, worktree: Worktree) -> Worktree:
         worktree.branch,
         worktree.base_commit,
         worktree.base_tree,
+        worktree.last_tree,
     )
     return _read(found(row, "worktree", worktree.session_id))
 
@@ -36,6 +37,11 @@ async def set_base_tree(c: Connection, session_id: str, tree: str, *, expected: 
         worktree = await get(c, session_id)
         raise wrong_state("base tree of", session_id, worktree.base_tree, [expected])
     return _read(row)
+
+
+async def set_last_tree(c: Connection, session_id: str, tree: str) -> None:
+    """Remember the newest snapshot of the worktree."""
+    await c.execute(sql("set_last_tree"), session_id, tree)
 
 
 async def all_worktrees(c: Connection) -> tuple[Worktree, ...]:

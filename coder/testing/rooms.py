@@ -9,7 +9,8 @@ import anyio
 import orjson
 
 from coder.host import Host, open_host
-from coder.model.changes import Change, ChangeStatus
+from coder.model.changes import Change, ChangeStatus, Hunk, HunkChoice, Target
+from coder.model.decisions import Pick
 from coder.model.events import AgentEvent, Record, Text
 from coder.model.sessions import Session
 from coder.model.tasks import ENDED, Task
@@ -80,6 +81,35 @@ class Room:
         """What the agent said in the turn."""
         found = [record.event for record in await self.records() if record.task_id == task.id]
         return "".join(event.text for event in found if isinstance(event, Text))
+
+    async def apply(
+        self, *paths: str, hunks: Sequence[HunkChoice] | None = None, target: Target = "checkout"
+    ) -> Sequence[Change]:
+        """Apply the pending changes of these files, of all when none is named."""
+        return await self.host.decisions.apply(await self._picks(paths, hunks), by="test", target=target)
+
+    async def reject(
+        self, *paths: str, hunks: Sequence[HunkChoice] | None = None, reason: str | None = None
+    ) -> Sequence[Change]:
+        """Reject the pending changes of these files, of all when none is named."""
+        return await self.host.decisions.reject(await self._picks(paths, hunks), by="test", reason=reason)
+
+    async def revert(self, *changes: Change) -> Sequence[Change]:
+        """Take applied changes out again."""
+        return await self.host.decisions.revert([change.id for change in changes], by="test")
+
+    async def change(self, path: str) -> Change:
+        """The pending change of a file."""
+        return next(change for change in await self.changes() if change.file_path == path)
+
+    async def hunks(self, path: str) -> Sequence[Hunk]:
+        """The hunks of the pending change of a file."""
+        return (await self.host.changes.get((await self.change(path)).id)).hunks
+
+    async def _picks(self, paths: Sequence[str], hunks: Sequence[HunkChoice] | None) -> list[Pick]:
+        chosen = None if hunks is None else tuple(hunks)
+        found = [change for change in await self.changes() if not paths or change.file_path in paths]
+        return [Pick(change_id=change.id, hunks=chosen) for change in found]
 
     async def changes(self, status: ChangeStatus | None = ChangeStatus.PENDING) -> Sequence[Change]:
         page = await self.host.changes.list(self.session.id, status, None, 500)

@@ -70,11 +70,13 @@ def parse(text: str) -> list[Statement] | None:
     """The statements of a prompt; None when its first piece is no statement, so that it is plain words.
 
     Pieces are separated by line ends and by `;`. In a piece, `\\n` is a line end, `\\t` a tab,
-    `\\s` a space, `\\;` a semicolon.
+    `\\s` a space, `\\;` a semicolon. What the host tells the agent in front of the prompt is passed over.
 
     Raises:
         ScriptError: a later piece is no statement.
     """
+    if text.startswith("[Note from the host"):
+        text = text.partition("\n\n")[2]
     pieces = [piece for piece in re.split(r"\n|(?<!\\);", text) if piece.strip()]
     statements: list[Statement] = []
     for piece in pieces:

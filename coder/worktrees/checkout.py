@@ -261,7 +261,9 @@ async def _merged(shadow: Shadow, step: _Merge) -> _Write | _Clash:
 def _conflict(clashes: Sequence[_Clash]) -> MergeConflict:
     names = ", ".join(clash.file_path for clash in clashes[:5])
     return MergeConflict(
-        f"does not fit the checkout: {names} ({clashes[0].reason})", conflicts=[clash.shown for clash in clashes]
+        f"does not fit the checkout: {names} ({clashes[0].reason})",
+        files=[clash.file_path for clash in clashes],
+        conflicts=[clash.shown for clash in clashes],
     )
 
 
@@ -329,7 +331,7 @@ class _Execution:
         moved = [path for path, state in self._seen.items() if self._stamp(path) != (state.stamp if state else None)]
         if moved:
             conflicts: list[Json] = [{"file_path": path, "reason": "edited at this very moment"} for path in moved]
-            raise MergeConflict(f"edited at this very moment: {', '.join(moved[:5])}", conflicts=conflicts)
+            raise MergeConflict(f"edited at this very moment: {', '.join(moved[:5])}", files=moved, conflicts=conflicts)
 
     def _stamp(self, path: str) -> tuple[int, ...] | None:
         try:
@@ -349,7 +351,7 @@ class _Execution:
                 failpoint("write.moved")
         except (OSError, CoderError) as error:
             self._undo()
-            raise MergeConflict(f"the checkout cannot be written: {error}", conflicts=[]) from error
+            raise MergeConflict(f"the checkout cannot be written: {error}", files=[], conflicts=[]) from error
 
     def _undo(self) -> None:
         for path in reversed(self._touched):

@@ -1,6 +1,7 @@
 """The text of a change: git's diff between two blobs, its hunks, and either side with only some of them."""
 
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -114,7 +115,8 @@ def split_hunks(body: bytes, place: str) -> tuple[TextHunk, ...]:
 def pick(base: bytes, new: bytes, hunks: Sequence[TextHunk], chosen: Mapping[str, frozenset[int]]) -> bytes:
     """`base` with the chosen lines of the hunks between it and `new` carried out.
 
-    An added line that is not chosen is left out, a deleted one that is not chosen stays.
+    An added line that is not chosen is left out, a deleted one that is not chosen stays. Where lines were replaced, the
+    first new one belongs to the first old one, and so on.
     """
     old, fresh = _lines(base), _lines(new)
     result: list[bytes] = []
@@ -123,21 +125,23 @@ def pick(base: bytes, new: bytes, hunks: Sequence[TextHunk], chosen: Mapping[str
         result += old[at : hunk.base_start]
         at, there = hunk.base_start, hunk.new_start
         taken = chosen.get(hunk.id, frozenset())
+        kept: list[bytes | None] = []
+        added: list[bytes | None] = []
         for number, line in enumerate(hunk.lines):
             match line[:1]:
                 case b"+":
-                    if number in taken:
-                        result.append(fresh[there])
+                    added.append(fresh[there] if number in taken else None)
                     there += 1
                 case b"-":
-                    if number not in taken:
-                        result.append(old[at])
+                    kept.append(None if number in taken else old[at])
                     at += 1
                 case b"\\":
                     pass
                 case _:
+                    result += _paired(kept, added)
                     result.append(old[at])
                     at, there = at + 1, there + 1
+        result += _paired(kept, added)
     return _joined(result + old[at:])
 
 
@@ -264,6 +268,15 @@ def _lines(text: bytes) -> list[bytes]:
     lines = [line + b"\n" for line in text.split(b"\n")]
     lines[-1] = lines[-1][:-1]
     return lines if lines[-1] else lines[:-1]
+
+
+def _paired(kept: list[bytes | None], added: list[bytes | None]) -> list[bytes]:
+    """What is left of a replaced piece, old and new in turns; both lists are empty afterwards."""
+    pairs = itertools.zip_longest(kept, added)
+    lines = [line for pair in pairs for line in pair if line is not None]
+    kept.clear()
+    added.clear()
+    return lines
 
 
 def _joined(lines: Sequence[bytes]) -> bytes:

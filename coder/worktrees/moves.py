@@ -164,7 +164,7 @@ class _Tree:
 
 def _conflict(move: Move, reason: str) -> MergeConflict:
     conflict: dict[str, Json] = {"file_path": move.file_path, "reason": reason}
-    return MergeConflict(f"does not fit: {move.file_path} ({reason})", conflicts=[conflict])
+    return MergeConflict(f"does not fit: {move.file_path} ({reason})", files=[move.file_path], conflicts=[conflict])
 
 
 async def _entries(shadow: Shadow, tree: str, paths: Collection[str]) -> dict[str, Side]:

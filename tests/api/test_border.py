@@ -73,7 +73,7 @@ def test_a_problem_carries_the_error_s_own_data():
     error = errors.MergeConflict("does not fit", files=["a.txt"], path=Path("/x"))
     problem = problem_of(ExceptionGroup("wrapped by a task group", [error]))
     assert problem.code == "merge_conflict"
-    assert problem.fields == {"files": ["a.txt"], "path": "/x"}
+    assert problem.fields == {"files": ["a.txt"], "conflicts": [], "path": "/x"}
     assert problem_of(errors.PathEscape("../x\ud800")).detail.startswith("path escapes worktree: ../x")
 
 

@@ -9,7 +9,7 @@ import pytest
 from coder.client import Client
 from coder.errors import Conflict, IdempotencyMismatch, MergeConflict, UnsavedWork, WrongState
 from coder.model.changes import ChangeStatus
-from coder.protocol import Prompt
+from coder.protocol import ChosenChange, HunkLines, Prompt
 from coder.store import idempotency
 from coder.store.database import open_store
 from coder.testing.harness import LiveHost, open_live_host
@@ -157,10 +157,44 @@ async def test_toggles_are_taken_and_executable_fields_refused(tmp_path: Path, d
         assert "evil" not in (await client.provider_config()).providers
 
 
-async def test_single_hunks_are_refused_by_name(tmp_path: Path, database_url: str):
-    async with open_live_host(tmp_path / "home", database_url) as live:
-        reply = await _post(live, "/api/changes/nobody/apply", b'{"hunks": ["1"]}')
-        assert (reply.status, b"hunks_not_supported" in reply.body) == (422, True)
+async def test_hunks_lines_and_chosen_changes_are_decided_over_http(tmp_path: Path, database_url: str):
+    repository = tmp_path / "repo"
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        session = await open_test_session(client, repository)
+        task = await client.prompt(
+            session.id, Prompt(agent="demo", input="write a.md one\\ntwo; write b.md b; write c.md c")
+        )
+        await client.wait_for_task(task.id)
+        pending = {change.file_path: change for change in (await client.changes(session.id)).items}
+        (hunk,) = (await client.change(pending["a.md"].id)).hunks
+        applied = await client.apply_change(pending["a.md"].id, hunks=(HunkLines(id=hunk.id, lines=(0,)),))
+        assert (applied.split_from, (repository / "a.md").read_text()) == (pending["a.md"].id, "one\n")
+        with pytest.raises(Conflict) as stale:
+            await client.apply_change(pending["a.md"].id, hunks=(hunk.id,))
+        assert (stale.value.stable_code, "hunks" in stale.value.fields) == ("stale_hunk", True)
+        (chosen,) = await client.apply_changes(session.id, changes=[ChosenChange(id=pending["b.md"].id)])
+        assert chosen.file_path == "b.md"
+        assert not (repository / "c.md").exists()
+        rejected = await client.reject_changes(session.id, reason="enough")
+        assert {change.file_path for change in rejected} == {"a.md", "c.md"}
+        assert [decision.verb for decision in await client.decisions(session.id)] == ["reject", "apply", "apply"]
+
+
+async def test_checkpoints_are_shown_and_restored_over_http(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        session = await open_test_session(client, tmp_path / "repo")
+        for text in ("write a.md one", "write a.md two"):
+            task = await client.prompt(session.id, Prompt(agent="demo", input=text))
+            await client.wait_for_task(task.id)
+        _, first, opened = await client.checkpoints(session.id)
+        assert (opened.kind, first.agent) == ("opened", "demo")
+        detail = await client.checkpoint(first.id)
+        assert [(each.file_path, each.operation) for each in detail.differences] == [("a.md", "edit")]
+        saved = await client.restore_checkpoint(first.id, reason="the first was better")
+        assert (await client.checkpoint(first.id)).differences == ()
+        await client.restore_checkpoint(saved.id)
+        (change,) = (await client.changes(session.id, ChangeStatus.PENDING)).items
+        assert "+two" in (await client.change(change.id)).diff
 
 
 async def test_a_project_with_sessions_is_not_forgotten(tmp_path: Path, database_url: str):

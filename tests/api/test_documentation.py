@@ -62,6 +62,11 @@ GET /api/comments/{id}
 PATCH /api/comments/{id}
 POST /api/comments/{id}/replies
 POST /api/sessions/{id}/review
+GET /api/sessions/{id}/decisions
+DELETE /api/decisions/{id}
+GET /api/sessions/{id}/checkpoints
+GET /api/checkpoints/{id}
+POST /api/checkpoints/{id}/restore
 GET /api/openapi.json
 GET /api/docs
 GET /metrics
@@ -105,6 +110,7 @@ async def test_every_readable_route_answers_as_documented(tmp_path: Path, databa
             "changes": change.id,
             "comments": comment.id,
             "providers": "demo",
+            "checkpoints": (await client.checkpoints(session.id))[0].id,
         }
         for operation in all_operations():
             if operation.method == "GET" and operation.answer is not None:

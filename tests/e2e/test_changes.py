@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from coder.errors import Conflict, MergeConflict, UnsavedWork, WrongState
+from coder.errors import MergeConflict, UnsavedWork, WrongState
 from coder.model.changes import ChangeStatus
+from coder.model.decisions import Pick
 from coder.testing.repositories import git
 from coder.testing.rooms import Room, open_room
 
@@ -41,7 +42,7 @@ async def test_apply_writes_the_checkout_and_nothing_before_did(tmp_path: Path, 
         await room.prompt("edit README.md Sample => Example")
         before = git(room.repository, "status", "--porcelain=v2", "--branch")
         assert "Sample" in (room.repository / "README.md").read_text()
-        (applied,) = await room.host.changes.apply([await only_change(room)], "test")
+        (applied,) = await room.apply()
         assert (applied.status, applied.decided_by) == (ChangeStatus.APPLIED, "test")
         assert "Example" in (room.repository / "README.md").read_text()
         assert git(room.repository, "diff", "--cached", "--name-only") == ""
@@ -55,11 +56,11 @@ async def test_a_decided_change_cannot_be_decided_again(tmp_path: Path, database
     async with open_room(tmp_path, database_url) as room:
         await room.prompt("write new.txt fresh")
         id = await only_change(room)
-        await room.host.changes.apply([id], "test")
+        await room.host.decisions.apply([Pick(change_id=id)], by="test")
         with pytest.raises(WrongState):
-            await room.host.changes.apply([id], "test")
+            await room.host.decisions.apply([Pick(change_id=id)], by="test")
         with pytest.raises(WrongState):
-            await room.host.changes.reject([id], "test")
+            await room.host.decisions.reject([Pick(change_id=id)], by="test")
 
 
 @pytest.mark.scenario("changes: apply merges with the user's own edits")
@@ -67,11 +68,11 @@ async def test_apply_keeps_the_users_edit_in_another_place(tmp_path: Path, datab
     async with open_room(tmp_path, database_url) as room:
         lines = [f"line {n}\n" for n in range(20)]
         await room.prompt("write long.txt " + "".join(lines).replace("\n", "\\n"))
-        await room.host.changes.apply_all(room.session.id, "test")
+        await room.apply()
         mine = room.repository / "long.txt"
         mine.write_text(mine.read_text().replace("line 19", "mine"))
         await room.prompt("edit long.txt line 1\\n => agent's\\n")
-        await room.host.changes.apply_all(room.session.id, "test")
+        await room.apply()
         assert "agent's" in mine.read_text()
         assert "mine" in mine.read_text()
 
@@ -83,7 +84,7 @@ async def test_a_conflict_is_refused_and_no_file_is_written(tmp_path: Path, data
         readme = room.repository / "README.md"
         readme.write_text(readme.read_text().replace("Sample", "User"))
         with pytest.raises(MergeConflict) as conflict:
-            await room.host.changes.apply_all(room.session.id, "test")
+            await room.apply()
         assert "README.md" in str(conflict.value)
         assert "User" in readme.read_text()
         assert not (room.repository / "new.txt").exists()
@@ -94,7 +95,7 @@ async def test_a_conflict_is_refused_and_no_file_is_written(tmp_path: Path, data
 async def test_reject_restores_the_worktree(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:
         await room.prompt("edit README.md Sample => Worse; write junk.txt x; delete data/logo.bin")
-        await room.host.changes.reject_all(room.session.id, "test", "not wanted")
+        await room.reject(reason="not wanted")
         assert "Sample" in (room.worktree / "README.md").read_text()
         assert not (room.worktree / "junk.txt").exists()
         assert (room.worktree / "data/logo.bin").read_bytes() == bytes(range(256))
@@ -103,41 +104,32 @@ async def test_reject_restores_the_worktree(tmp_path: Path, database_url: str) -
 
 
 @pytest.mark.scenario("changes: reject never deletes a later edit")
-async def test_reject_refuses_a_file_that_was_edited_since(tmp_path: Path, database_url: str) -> None:
+async def test_reject_keeps_what_a_person_wrote_since(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:
-        await room.prompt("write notes.txt agent")
+        await room.prompt("write notes.txt agent; edit README.md Sample => Example")
         (room.worktree / "notes.txt").write_text("a person's words\n")
-        with pytest.raises(Conflict) as refused:
-            await room.host.changes.reject([await only_change(room)], "test")
-        assert refused.value.stable_code == "edited_meanwhile"
+        with pytest.raises(MergeConflict):
+            await room.reject("notes.txt")
         assert (room.worktree / "notes.txt").read_text() == "a person's words\n"
-
-
-@pytest.mark.scenario("changes: reject waits for the turn to end")
-async def test_reject_is_refused_while_a_turn_runs(tmp_path: Path, database_url: str) -> None:
-    async with open_room(tmp_path, database_url) as room:
-        await room.prompt("write notes.txt agent")
-        id = await only_change(room)
-        running = await room.submit("say begun; hang")
-        await room.seen(lambda record: record.event.type == "text" and record.task_id == running.id)
-        with pytest.raises(Conflict) as refused:
-            await room.host.changes.reject([id], "test")
-        assert refused.value.stable_code == "turn_running"
-        await room.host.dispatcher.cancel(running.id)
-        await room.ended(running)
+        readme = room.worktree / "README.md"
+        readme.write_text(readme.read_text() + "a\nperson's\nline\n")
+        await room.reject("README.md")
+        assert "Sample" in readme.read_text()
+        assert readme.read_text().endswith("a\nperson's\nline\n")
+        assert (await room.change("README.md")).agent == "user"
 
 
 @pytest.mark.scenario("changes: revert takes an applied change out again")
 async def test_revert_undoes_an_apply_and_the_change_is_pending_again(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:
         await room.prompt("edit README.md Sample => Example; write new.txt fresh")
-        await room.host.changes.apply_all(room.session.id, "test")
+        await room.apply()
         applied = await room.changes(ChangeStatus.APPLIED)
-        await room.host.changes.revert([change.id for change in applied], "test")
+        await room.revert(*applied)
         assert "Sample" in (room.repository / "README.md").read_text()
         assert not (room.repository / "new.txt").exists()
         assert {change.file_path for change in await room.changes()} == {"README.md", "new.txt"}
-        await room.host.changes.apply_all(room.session.id, "test")
+        await room.apply()
         assert "Example" in (room.repository / "README.md").read_text()
 
 
@@ -182,7 +174,7 @@ async def test_closing_refuses_unsaved_work_unless_forced(tmp_path: Path, databa
 async def test_a_session_whose_changes_are_applied_closes(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:
         await room.prompt("write new.txt fresh")
-        await room.host.changes.apply_all(room.session.id, "test")
+        await room.apply()
         await room.host.sessions.close(room.session.id, force=False)
         assert (room.repository / "new.txt").exists()
         assert git(room.repository, "worktree", "list").count("\n") == 0

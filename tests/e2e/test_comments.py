@@ -9,6 +9,7 @@ from coder.comments import OPEN_LIMIT
 from coder.errors import Conflict, InvalidInput, NotFound, WrongState
 from coder.host import open_host
 from coder.model.comments import Comment, CommentStatus, Side
+from coder.model.decisions import Pick
 from coder.model.tasks import Task
 from coder.protocol import NewComment, Review
 from coder.testing.rooms import Room, open_room, room_settings
@@ -111,7 +112,7 @@ async def test_a_decided_change_takes_no_comments(tmp_path: Path, database_url: 
     async with open_room(tmp_path, database_url) as room:
         await room.prompt(f"write a.txt {TEN}")
         (change,) = await room.changes()
-        await room.host.changes.apply_all(room.session.id, "me")
+        await room.apply()
         with pytest.raises(WrongState):
             await room.host.comments.begin(change.id, NewComment(line=1, body="late"), "me")
 
@@ -216,10 +217,10 @@ async def test_deciding_resolves_the_threads_of_lines_that_it_takes_away(tmp_pat
         context = await comment(room, 3, side="base", path="README.md")
         new, rejected = await comment(room, 1, path="README.md"), await comment(room, 1)
         readme, added = (await room.changes())[0].id, (await room.changes())[1].id
-        await room.host.changes.apply([readme], "me")
+        await room.host.decisions.apply([Pick(change_id=readme)], by="me")
         assert {each.id for each in await listed(room, CommentStatus.OPEN)} == {context.id, new.id, rejected.id}
         assert (await room.host.comments.get(old.id)).reason == "the lines have changed"
-        await room.host.changes.reject([added], "me")
+        await room.host.decisions.reject([Pick(change_id=added)], by="me")
         assert {each.id for each in await listed(room, CommentStatus.OPEN)} == {context.id, new.id}
 
 

@@ -112,6 +112,7 @@ export interface Change {
   split_from: string | null;
   target: "checkout" | "branch" | null;
   commit: string | null;
+  decision_id: string | null;
   queued: QueuedDecision[];
 }
 
@@ -145,6 +146,7 @@ export interface ChangeDetail {
   split_from: string | null;
   target: "checkout" | "branch" | null;
   commit: string | null;
+  decision_id: string | null;
   queued: QueuedDecision[];
   diff: string;
   hunks: Hunk[];
@@ -654,6 +656,10 @@ export interface Reply {
   body: string;
   by: string;
   created_at: string;
+}
+
+export interface RestoreCheckpoint {
+  reason?: string | null;
 }
 
 export interface RevertChange {

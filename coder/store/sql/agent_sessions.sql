@@ -1,7 +1,10 @@
 -- name: upsert_agent_session
 -- Record an agent session as it was just opened.
-INSERT INTO agent_sessions (session_id, agent, backend, agent_session_id, server_port, status, can_steer, last_active_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO agent_sessions
+    (session_id, agent, backend, agent_session_id, server_port, status, can_steer, last_active_at, told)
+VALUES (
+    $1, $2, $3, $4, $5, $6, $7, $8, (SELECT coalesce(max(ordinal), 0) FROM decisions WHERE session_id = $1)
+)
 ON CONFLICT (session_id, agent) DO UPDATE SET
     backend = EXCLUDED.backend,
     agent_session_id = EXCLUDED.agent_session_id,
@@ -43,3 +46,11 @@ UPDATE agent_sessions SET
     server_port = NULL
 WHERE status IN ('active', 'idle')
 RETURNING *;
+
+-- name: told_of
+-- The newest decision that an agent has heard of.
+SELECT told FROM agent_sessions WHERE session_id = $1 AND agent = $2;
+
+-- name: set_told
+-- An agent has heard of everything up to this decision.
+UPDATE agent_sessions SET told = $3 WHERE session_id = $1 AND agent = $2;

@@ -1,7 +1,7 @@
 -- name: insert_worktree
 -- Record where a session works.
-INSERT INTO session_worktrees (session_id, worktree_path, branch, base_commit, base_tree)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO session_worktrees (session_id, worktree_path, branch, base_commit, base_tree, last_tree)
+VALUES ($1, $2, $3, $4, $5, $6)
 RETURNING *;
 
 -- name: get_worktree
@@ -11,6 +11,10 @@ SELECT * FROM session_worktrees WHERE session_id = $1;
 -- name: set_base_tree
 -- Move what changes are measured against, from the tree the caller saw.
 UPDATE session_worktrees SET base_tree = $3 WHERE session_id = $1 AND base_tree = $2 RETURNING *;
+
+-- name: set_last_tree
+-- Remember the newest snapshot.
+UPDATE session_worktrees SET last_tree = $2 WHERE session_id = $1;
 
 -- name: all_worktrees
 -- Every worktree: what boot compares with the disk.
