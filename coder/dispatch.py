@@ -229,6 +229,7 @@ class Dispatcher:
         async with self._store.connection() as connection:
             left = await tasks.running_of_other_runs(connection, self._store.run_id)
             await agent_sessions.reset_after_crash(connection)
+        interrupted: list[Task] = []
         for task in left:
             async with self._journal.commit(task.session_id) as commit:
                 try:
@@ -239,6 +240,9 @@ class Dispatcher:
                     await tasks.finish(commit.connection, task.id, task.attempt, TaskState.FAILED, error=INTERRUPTED)
                     ended = TurnEnded(task_id=task.id, state=TaskState.FAILED, error=INTERRUPTED)
                     commit.append(ended, agent=task.agent, task_id=task.id)
+                    interrupted.append(task)
+        for task in interrupted:
+            await self._turns.record_left(task)
         for task in await self._blocked():
             async with self._journal.commit(task.session_id) as commit:
                 await _fail_in(commit, task, INTERRUPTED)

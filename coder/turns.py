@@ -128,6 +128,16 @@ class Turns:
         finally:
             turn.done.set()
 
+    async def record_left(self, task: Task) -> None:
+        """After a crash: what the interrupted turn had changed by then is its agent's."""
+        try:
+            async with self._decisions.survey(task.session_id) as survey:
+                async with self._journal.commit(task.session_id) as commit:
+                    await self._decisions.record(commit, survey, agent=task.agent, task_id=task.id)
+                    await self._checkpoints.record(commit, survey, agent=task.agent, task_id=task.id)
+        except (CoderError, OSError) as error:
+            logger.warning("what an interrupted turn left is not recorded: %s", error, extra=_ids(task))
+
     async def _result_of(self, turn: Turn) -> TurnResult:
         agent = turn.task.agent
         try:

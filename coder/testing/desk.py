@@ -1,0 +1,57 @@
+"""The rooms that decide about changes, without agents; as a program, one decision of a host that dies in the middle.
+
+`python -m coder.testing.desk DATABASE_URL HOME SESSION_ID apply|reject|restore [FAILPOINT ...]`
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from coder.changes import Changes
+from coder.checkpoints import Checkpoints
+from coder.decisions import Decisions
+from coder.failpoints import arm
+from coder.journal import open_journal
+from coder.plans import Plans
+from coder.store.database import open_store
+from coder.workspaces import Workspaces
+
+
+@dataclass(frozen=True)
+class Desk:
+    decisions: Decisions
+    checkpoints: Checkpoints
+
+    async def decide(self, session_id: str, verb: str) -> None:
+        """Everything pending, or back to the session's first checkpoint."""
+        match verb:
+            case "apply":
+                await self.decisions.apply(await self.decisions.pending_picks(session_id), by="desk")
+            case "reject":
+                await self.decisions.reject(await self.decisions.pending_picks(session_id), by="desk")
+            case _:
+                opened = (await self.checkpoints.list(session_id, None, 500)).items[-1]
+                await self.checkpoints.restore(opened.id, by="desk")
+
+
+@asynccontextmanager
+async def open_desk(home: Path, database_url: str) -> AsyncGenerator[Desk]:
+    """The rooms on a host's home and database, as that host has them."""
+    async with open_store(database_url, run_id="desk") as store, open_journal(store) as journal:
+        workspaces = Workspaces(store, home / "shadows")
+        changes, plans = Changes(store, workspaces), Plans(store, workspaces)
+        decisions = Decisions(store, journal, workspaces, plans, changes)
+        yield Desk(decisions, Checkpoints(store, journal, workspaces, plans, changes, decisions))
+
+
+async def _main(database_url: str, home: str, session_id: str, verb: str, *failpoints: str) -> None:
+    async with open_desk(Path(home), database_url) as desk:
+        arm(*failpoints)
+        await desk.decide(session_id, verb)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))
