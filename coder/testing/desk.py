@@ -12,6 +12,7 @@ from pathlib import Path
 
 from coder.changes import Changes
 from coder.checkpoints import Checkpoints
+from coder.comments import follow
 from coder.decisions import Decisions
 from coder.failpoints import arm
 from coder.journal import open_journal
@@ -42,7 +43,7 @@ async def open_desk(home: Path, database_url: str) -> AsyncGenerator[Desk]:
     """The rooms on a host's home and database, as that host has them."""
     async with open_store(database_url, run_id="desk") as store, open_journal(store) as journal:
         workspaces = Workspaces(store, home / "shadows")
-        changes, plans = Changes(store, workspaces), Plans(store, workspaces)
+        changes, plans = Changes(store, workspaces, (), follow), Plans(store, workspaces)
         decisions = Decisions(store, journal, workspaces, plans, changes)
         yield Desk(decisions, Checkpoints(store, journal, workspaces, plans, changes, decisions))
 
