@@ -339,7 +339,11 @@ class Dispatcher:
             return task
         async with self._journal.commit(task.session_id) as commit:
             commit.append(UserText(text=task.input), agent=task.agent, task_id=turn.task.id)
-            return await _cancel_in(commit, task, "steered")
+            try:
+                return await _cancel_in(commit, task, "steered")
+            except WrongState:
+                # cancelled in this very moment: what was said stays said
+                return await tasks.get(commit.connection, task.id)
 
     async def _blocked(self) -> Sequence[Task]:
         """What a dead host was just putting into a turn."""

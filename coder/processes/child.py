@@ -175,8 +175,9 @@ class Child:
         asked: set[sweep.Identity] = set()
         self._signal_group(number)
         left = await self._find(known)
+        is_calm = False
         with anyio.move_on_after(seconds):
-            while left or self.returncode is None:
+            while not is_calm:
                 for process in left:
                     if number is signal.SIGKILL:
                         sweep.send(process, number)
@@ -185,7 +186,9 @@ class Child:
                 asked |= left
                 with anyio.move_on_after(_LOOK):
                     await (anyio.sleep_forever() if self.returncode is not None else self._exit.wait())
-                left = await self._find(known | left)
+                was_left, left = left, await self._find(known | left)
+                # two looks: a program that was just being started shows its tag only after its exec
+                is_calm = not (was_left or left) and self.returncode is not None
         return left
 
     async def resident_bytes(self) -> int:

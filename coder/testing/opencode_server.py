@@ -370,10 +370,6 @@ class Exchange(BaseHTTPRequestHandler):
             case ["session", id, "abort"]:
                 self.front.abort(self.front.conversations[id])
                 self._send(True)
-            case ["instance", "dispose"]:
-                for conversation in self._conversations():
-                    self.front.abort(conversation)
-                self._send(True)
             case ["demo", "cut"]:
                 self.front.hub.cut()
                 self._send(True)

@@ -1,5 +1,6 @@
 """The pane in a real Chromium, on a real host with the scripted agent."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -229,6 +230,31 @@ async def test_a_switched_off_agent_is_not_offered(tmp_path: Path, database_url:
             await page.get_by_role("link", name="First session").click()
             await expect(page.get_by_role("form", name="Prompt")).to_be_visible()
             await expect(options.filter(has_text="Demo")).to_have_count(0)
+
+
+@pytest.mark.scenario("pane: An agent that wants a login is not offered until somebody has signed in")
+async def test_an_agent_that_refuses_a_prompt_for_want_of_a_login_is_signed_out(tmp_path: Path, database_url: str):
+    repository, home = make_repository(tmp_path / "sample"), tmp_path / "home"
+    home.mkdir()
+    env = {"DEMO_LOGIN_NEEDED": "prompt", "XDG_STATE_HOME": str(tmp_path / "state")}
+    (home / "coder-providers.json").write_text(json.dumps({"providers": {"demo": {"env": env}}}))
+    async with open_live_host(home, database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            await send(page, "say hello")
+            await expect(page.get_by_role("log", name="Transcript")).to_contain_text("Demo wants a login first")
+            form = page.get_by_role("form", name="Prompt")
+            await expect(form).to_contain_text("Demo is signed out.")
+            await form.get_by_role("link", name="What to do").click()
+            await expect(page.get_by_text("nobody is signed in; run in a terminal")).to_be_visible()
+
+            login = tmp_path / "state" / "coder-demo" / "login"
+            login.touch()
+            await page.get_by_role("button", name="Check again").first.click()
+            await page.get_by_role("link", name="First session").click()
+            await expect(form).not_to_contain_text("signed out")
+            await send(page, "say signed in now")
+            await expect(page.get_by_role("log", name="Transcript")).to_contain_text("signed in now")
 
 
 @pytest.mark.scenario("pane: Without a login there is a form")

@@ -12,6 +12,7 @@ from coder.backends.base import AgentSessionHandle, SessionOptions, TurnResult
 from coder.backends.opencode.backend import OpencodeBackend
 from coder.backends.opencode.servers import Servers, open_servers
 from coder.backends.turn import AgentLimits
+from coder.errors import AgentUnavailable
 from coder.model.events import Text, ToolCallStarted, Unknown, UsageReported
 from tests.contract.stage import LIMITS, PATIENCE, Stage, is_alive, join_demo_server, open_stage
 
@@ -175,6 +176,18 @@ async def test_a_turn_that_cannot_be_ended_ends_the_server_and_the_others_are_to
         result = await one.stage.prompt(one.backend, one.handle, "sleep 60000", meanwhile=cancel_the_other)
         assert result.error is not None
         assert "the server that the sessions of this project share was ended" in result.error.message
+
+
+@pytest.mark.scenario("opencode-backend: Plugins of a repository are refused")
+async def test_a_session_whose_worktree_brings_plugins_gets_no_place_at_a_shared_server(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house, house.guest("one") as one:
+        plugins = tmp_path / "two" / ".opencode" / "plugin"
+        plugins.mkdir(parents=True)
+        (plugins / "spy.js").write_text("export const Spy = async () => ({})")
+        with pytest.raises(AgentUnavailable, match="spy"):
+            async with house.guest("two"):
+                raise AssertionError
+        assert (await one.prompt("say still here")).ok
 
 
 async def test_a_session_that_gives_up_while_it_starts_the_server_leaves_another_to_start_it(tmp_path: Path) -> None:

@@ -107,6 +107,23 @@ async def test_a_waiting_prompt_whose_agent_takes_none_keeps_its_place(tmp_path:
         assert [(event.agent, event.can_steer) for event in told] == [("demo", True), ("deaf", False)]
 
 
+@pytest.mark.scenario("dispatch: a waiting prompt that the agent may have seen is not said again")
+async def test_a_waiting_prompt_that_an_agent_died_of_fails(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        program = Path(__file__).parents[1] / "contract" / "deadly_steering_agent.py"
+        await room.add_provider("mortal", [room.host.providers.get("demo").command[0], str(program)])
+        running = await room.submit("say begun; hang", agent="mortal")
+        await room.saw("text")
+        waiting = await room.submit("say more", agent="mortal")
+        failed = await room.host.dispatcher.edit(waiting.id, TaskPatch(when="steer"))
+        assert failed.state is TaskState.FAILED
+        assert failed.error is not None
+        assert failed.error.code == "agent_died"
+        assert (await room.ended(running)).state is TaskState.FAILED
+        await room.prompt("say alive", agent="mortal")
+        assert waiting.id not in await order_of_turns(room)
+
+
 @pytest.mark.scenario("dispatch: waiting prompts are reordered and edited")
 async def test_waiting_prompts_are_reordered_and_edited(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:

@@ -26,6 +26,17 @@ TOOLS = (
     "chmod",
 )
 
+PANE = [
+    "web/package.json",
+    "web/package-lock.json",
+    "web/.npmrc",
+    "web/index.html",
+    "web/vite.config.ts",
+    "web/tsconfig.json",
+    "web/src/main.tsx",
+    "web/public/favicon.svg",
+]
+
 UV = """#!/bin/sh
 echo "uv $*" >> "$CALLS"
 make() { printf '#!/bin/sh\\n%s\\n' "$2" > "$1"; chmod +x "$1"; }
@@ -41,10 +52,11 @@ esac
 def checkout(tmp_path: Path) -> Path:
     """The files that `./dev up` looks at, and a folder `bin` with nothing but shell tools."""
     folder = tmp_path / "checkout"
-    (folder / "web" / "src").mkdir(parents=True)
+    for part in ("src", "public"):
+        (folder / "web" / part).mkdir(parents=True)
     for name in ("dev", "requirements.lock", "requirements-dev.lock", "hatch_build.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("web/package-lock.json", "web/index.html", "web/src/main.tsx"):
+    for name in PANE:
         (folder / name).write_text(name)
     (folder / "bin").mkdir()
     for tool in TOOLS:
@@ -82,11 +94,12 @@ def test_the_second_start_skips_the_set_up(checkout: Path):
 
 
 @pytest.mark.scenario("setup: A changed source is built again")
-def test_a_changed_source_of_the_pane_is_built_again(checkout: Path):
+@pytest.mark.parametrize("source", PANE)
+def test_a_changed_source_of_the_pane_is_built_again(checkout: Path, source: str):
     add_program(checkout, "python3", "#!/bin/sh\n")
     add_program(checkout, "uv", UV)
     run_dev(checkout, "up")
-    (checkout / "web" / "src" / "main.tsx").write_text("changed")
+    (checkout / source).write_text("changed")
     run_dev(checkout, "up")
 
     assert calls(checkout)[4:] == ["uv pip sync", "uv pip install", "coder up"]

@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from coder.processes.child import StopTimes
+from coder.processes.supervisor import open_supervisor
 from tests.process.marks import Mark, python, running, shell
 
 _DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)"
@@ -20,6 +21,12 @@ if os.fork() == 0:
         time.sleep(600)
     os._exit(0)
 os.wait()
+"""
+
+_DIES_STARTING = """
+import os, subprocess
+subprocess.Popen(["sleep", "600"], start_new_session=True)
+os._exit(9)
 """
 
 
@@ -83,6 +90,16 @@ async def test_a_wrapper_that_dies_leaves_nothing(tmp_path: Path) -> None:
         assert len(mark.living()) == 1
 
     assert mark.living() == []
+
+
+@pytest.mark.scenario("processes: A program that was just being started")
+async def test_what_a_child_was_starting_when_it_died_is_not_left(tmp_path: Path) -> None:
+    mark = Mark()
+    async with open_supervisor(tmp_path / "home", "run") as supervisor:
+        for _ in range(30):
+            async with supervisor.open_child(python(mark, _DIES_STARTING, tmp_path)) as child:
+                await child.wait()
+        assert mark.living() == []
 
 
 async def test_a_group_that_outlives_its_leader_without_a_tag_leaves_nothing(tmp_path: Path) -> None:

@@ -248,8 +248,16 @@ function hear(id: string, records: readonly JournalRecord[]): boolean {
   if (fresh.records.length) {
     buffers.set(id, [...(buffers.get(id) ?? []), ...fresh.records]);
     flushSoon();
+    if (fresh.records.some(tellsOfLogin)) void refreshProviders();
   }
   return !fresh.hasGap;
+}
+
+/** The turn's end shows that its agent is signed out, or is so no longer. */
+function tellsOfLogin({ agent, event }: JournalRecord): boolean {
+  if (event.type !== "turn_ended") return false;
+  if (event.error?.code === "auth_required") return true;
+  return event.state === "completed" && !!pane().providers?.some((one) => one.id === agent && one.signed_in === false);
 }
 
 function flushSoon(): void {

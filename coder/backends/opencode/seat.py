@@ -9,7 +9,8 @@ from anyio.abc import TaskStatus
 
 from coder.backends.held import Held
 from coder.backends.opencode.http import Http
-from coder.backends.opencode.server import Server, wind_down
+from coder.backends.opencode.server import Server
+from coder.backends.wire import fields
 from coder.errors import AgentDied, AgentError, AgentUnavailable
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ _OBITUARY = 1.0
 """Seconds to wait for the reason why a server does not answer any more."""
 _VACATE = 3.0
 """Seconds that a shared server may take to end what runs in a worktree."""
+_LOOK = 0.1
 
 
 class Seat(Held):
@@ -94,7 +96,12 @@ class Seat(Held):
         """Have the server end what runs for this session, and nothing else; whether it did."""
         with anyio.move_on_after(_VACATE):
             try:
-                await wind_down(http, "/instance/dispose")
+                while busy := fields(await http.get("/session/status")):
+                    for session in busy:
+                        await http.post(f"/session/{session}/abort", {})
+                    await anyio.sleep(_LOOK)
+                # the last word: any other request would have the server load the worktree again
+                await http.post("/instance/dispose", {})
             except AgentError as error:
                 logger.info("not vacated: %s", error, extra={"agent": self._label})
                 return False

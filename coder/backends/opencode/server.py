@@ -193,12 +193,14 @@ class Server(Held):
         await child.stop(say_goodbye)
 
     async def _dispose(self, http: Http) -> None:
+        """Let turns end: only then are their tools ended by the server itself."""
         try:
-            if self.is_shared:
-                # those who were there have left, each with what it had running
-                await http.post("/global/dispose", {})
-            else:
-                await wind_down(http, "/global/dispose")
+            # those who shared a server have left it, each with what it had running
+            is_busy = not self.is_shared and bool(fields(await http.get("/session/status")))
+            await http.post("/global/dispose", {})
+            while is_busy:
+                await anyio.sleep(_LOOK)
+                is_busy = bool(fields(await http.get("/session/status")))
         except CoderError as error:
             logger.debug("server not disposed: %s", error)
 
@@ -209,16 +211,3 @@ class Server(Held):
         if stderr:
             words = f"{words}: {stderr[-1].strip()[:500]}"
         return AgentDied(words, returncode=child.returncode, stderr=error.fields.get("stderr"))
-
-
-async def wind_down(http: Http, path: str) -> None:
-    """Have turns end by a request to dispose of them: only then are their tools ended by the server itself.
-
-    Raises:
-        AgentError: the server does not answer as it should.
-    """
-    is_busy = bool(fields(await http.get("/session/status")))
-    await http.post(path, {})
-    while is_busy:
-        await anyio.sleep(_LOOK)
-        is_busy = bool(fields(await http.get("/session/status")))
