@@ -74,6 +74,8 @@ class _Slot:
     options: SessionOptions
     ready: anyio.Event = field(default_factory=anyio.Event)
     gone: anyio.Event = field(default_factory=anyio.Event)
+    recorded: anyio.Event = field(default_factory=anyio.Event)
+    """Gone, and nothing more is written about it."""
     retire: anyio.Event = field(default_factory=anyio.Event)
     starting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     turn: anyio.Lock = field(default_factory=anyio.Lock)
@@ -169,7 +171,7 @@ class AgentPool:
         if slot.leases:
             raise Conflict(f"{agent} is working; cancel its turn first", code="agent_busy")
         slot.end()
-        await slot.gone.wait()
+        await slot.recorded.wait()
 
     async def close_session(self, session_id: str) -> None:
         """Retire every backend of the session, busy or not."""
@@ -177,7 +179,7 @@ class AgentPool:
         for slot in slots:
             slot.end()
         for slot in slots:
-            await slot.gone.wait()
+            await slot.recorded.wait()
 
     async def close_all(self) -> None:
         """Retire everything and take no new lease."""
@@ -186,7 +188,7 @@ class AgentPool:
         for slot in slots:
             slot.end()
         for slot in slots:
-            await slot.gone.wait()
+            await slot.recorded.wait()
 
     def health(self) -> PoolHealth:
         slots = self._slots.values()
@@ -267,7 +269,7 @@ class AgentPool:
     async def _hold(self, slot: _Slot, predecessor: _Slot | None) -> None:
         """The slot's whole life, in one task: open, wait, dispose."""
         if predecessor is not None:
-            await predecessor.gone.wait()
+            await predecessor.recorded.wait()
         session_id, agent = slot.key
         ending = AgentSessionStatus.CRASHED
         try:
@@ -286,9 +288,12 @@ class AgentPool:
         finally:
             slot.gone.set()
             slot.ready.set()
+        try:
+            await self._record_end(slot, ending)
+        finally:
+            slot.recorded.set()
             if self._slots.get(slot.key) is slot:
                 del self._slots[slot.key]
-        await self._record_end(slot, ending)
 
     async def _start(self, slot: _Slot, backend: AgentBackend) -> None:
         session_id, agent = slot.key

@@ -8,7 +8,7 @@ import pytest
 from coder.errors import AgentUnavailable, Conflict, IdempotencyMismatch, WrongState
 from coder.host import open_host
 from coder.model.permissions import PermissionStatus
-from coder.model.sessions import Session
+from coder.model.sessions import AgentSessionStatus, Session
 from coder.model.tasks import Task, TaskState
 from coder.model.values import new_id, now
 from coder.protocol import NewTask
@@ -45,6 +45,19 @@ async def test_the_second_prompt_finds_the_same_process(tmp_path: Path, database
         starts = [e for e in await room.events() if e.type == "agent_status" and e.status == "starting"]
         assert len(starts) == 1
         assert room.host.pool.health().warm == 1
+
+
+@pytest.mark.scenario("pool: a closed agent is recorded as closed")
+async def test_an_agent_that_was_closed_is_recorded_as_closed(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        await room.prompt("say hello")
+
+        await room.host.pool.close(room.session.id, "demo")
+
+        (row,) = await room.host.sessions.agent_sessions(room.session.id)
+        assert row.status is AgentSessionStatus.CLOSED
+        last = (await room.records())[-1].event
+        assert (last.type, getattr(last, "status", None)) == ("agent_status", "cold")
 
 
 @pytest.mark.scenario("dispatch: prompts of a session run one after the other")
