@@ -12,6 +12,7 @@ import anyio
 from coder.backends.base import AgentBackend
 from coder.backends.launch import open_launch
 from coder.backends.turn import AgentLimits
+from coder.branches import Branches, Roster
 from coder.changes import Changes
 from coder.comments import Comments, follow
 from coder.dispatch import Dispatcher
@@ -52,6 +53,7 @@ class Host:
     pool: AgentPool
     changes: Changes
     comments: Comments
+    branches: Branches
     projects: Projects
     sessions: Sessions
     setups: Setups
@@ -172,6 +174,16 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             pool=pool,
             changes=changes,
             comments=Comments(store, journal, workspaces, dispatcher.submit),
+            branches=Branches(
+                store,
+                journal,
+                workspaces,
+                Roster(
+                    label=providers.label,
+                    require_usable=providers.require_usable,
+                    submit=lambda wish: dispatcher.submit(wish),
+                ),
+            ),
             projects=Projects(store, settings.home / "agents"),
             sessions=sessions,
             setups=setups,

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from coder.errors import Conflict
 from coder.model.sessions import Project, Worktree
 from coder.store import projects, session_worktrees, sessions
 from coder.store.database import Store
@@ -42,10 +43,17 @@ class Workspaces:
         return self._shadow_folder / f"{session_id}.git"
 
     async def look(self, session_id: str) -> Workspace:
-        """The workspace as it is now, for reading. Raises NotFound: no such session, or it has no worktree."""
+        """The workspace as it is now, for reading.
+
+        Raises:
+            NotFound: no such session, or it has no worktree. Conflict: `worktree_gone`, `repository_gone`.
+        """
         async with self._store.connection() as connection:
             worktree = await session_worktrees.get(connection, session_id)
             project = await projects.get(connection, (await sessions.get(connection, session_id)).project_id)
+        for noun, path in (("worktree", worktree.worktree_path), ("repository", Path(project.repo_path))):
+            if not await anyio.Path(path).is_dir():
+                raise Conflict(f"the {noun} is gone: {path}", code=f"{noun}_gone", path=str(path))
         shadow = await tree.open_shadow(
             self.shadow_path(session_id), Path(project.repo_path), worktree.worktree_path, worktree.base_tree
         )

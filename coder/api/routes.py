@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from coder import resources
 from coder.api import (
     auth,
+    branches,
     changes,
     comments,
     events,
@@ -51,6 +52,7 @@ def all_operations() -> list[Operation]:
         *permissions.routes,
         *changes.routes,
         *comments.routes,
+        *branches.routes,
         *providers.routes,
         *metrics.routes,
     ]

@@ -62,6 +62,10 @@ GET /api/comments/{id}
 PATCH /api/comments/{id}
 POST /api/comments/{id}/replies
 POST /api/sessions/{id}/review
+GET /api/sessions/{id}/branch
+POST /api/sessions/{id}/commit
+POST /api/sessions/{id}/branch/update
+GET /api/sessions/{id}/patch
 GET /api/openapi.json
 GET /api/docs
 GET /metrics

@@ -32,3 +32,19 @@ RETURNING *;
 UPDATE pending_changes SET status = $3, decided_at = now(), decided_by = $4, reason = $5
 WHERE id = $1 AND status = $2
 RETURNING *;
+
+-- name: apply_changes_by_commit
+-- pending -> applied: a commit on the session's branch holds them.
+UPDATE pending_changes SET status = 'applied', decided_at = now(), decided_by = $3, reason = $4, target = 'branch', commit = $5
+WHERE session_id = $1 AND status = 'pending' AND id = ANY ($2::text[])
+RETURNING *;
+
+-- name: applied_without_commit
+-- What was applied to the checkout and is in no commit of the host's.
+SELECT * FROM pending_changes WHERE session_id = $1 AND status = 'applied' AND commit IS NULL ORDER BY id;
+
+-- name: note_commit
+-- Say which commit holds what was applied to the checkout before.
+UPDATE pending_changes SET commit = $3
+WHERE session_id = $1 AND status = 'applied' AND commit IS NULL AND id = ANY ($2::text[])
+RETURNING *;
