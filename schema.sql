@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE INDEX IF NOT EXISTS sessions_by_project ON sessions (project_id, id);
 
 -- base_tree is what changes are measured against; applying a change moves it forward. last_tree is the newest snapshot.
+-- committed_tree is as much of base_tree as is on the branch, null as long as that is base_commit's. keep_branch: it outlives the session.
 CREATE TABLE IF NOT EXISTS session_worktrees (
     session_id    text PRIMARY KEY REFERENCES sessions ON DELETE CASCADE,
     worktree_path text NOT NULL UNIQUE,
@@ -32,6 +33,8 @@ CREATE TABLE IF NOT EXISTS session_worktrees (
     base_commit   text NOT NULL,
     base_tree     text NOT NULL,
     last_tree     text,
+    committed_tree text,
+    keep_branch   boolean NOT NULL DEFAULT false,
     created_at    timestamptz NOT NULL DEFAULT now()
 );
 
@@ -306,7 +309,10 @@ CREATE OR REPLACE TRIGGER tasks_new AFTER INSERT ON tasks FOR EACH ROW EXECUTE F
 
 -- Columns that came after the first version of their tables.
 ALTER TABLE sessions ADD COLUMN IF NOT EXISTS auto_apply boolean NOT NULL DEFAULT false;
-ALTER TABLE session_worktrees ADD COLUMN IF NOT EXISTS last_tree text;
+ALTER TABLE session_worktrees
+    ADD COLUMN IF NOT EXISTS last_tree text,
+    ADD COLUMN IF NOT EXISTS committed_tree text,
+    ADD COLUMN IF NOT EXISTS keep_branch boolean NOT NULL DEFAULT false;
 ALTER TABLE agent_sessions ADD COLUMN IF NOT EXISTS told bigint NOT NULL DEFAULT 0;
 ALTER TABLE pending_changes
     ADD COLUMN IF NOT EXISTS contributors text[] NOT NULL DEFAULT '{}',

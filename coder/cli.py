@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from coder import __version__, app, doctor
 from coder.client import UNREACHABLE, Client
 from coder.errors import CoderError, Conflict, InvalidInput, NotFound
+from coder.model.branches import BranchStatus
 from coder.model.changes import Change, ChangeStatus
 from coder.model.comments import Comment, CommentStatus, Side
 from coder.model.providers import ProviderSnapshot
@@ -194,9 +195,63 @@ def open_session(
 
 
 @sessions.command(name="close")
-def close_session(context: typer.Context, id: str, force: Annotated[bool, typer.Option("--force")] = False) -> None:
+@cli.command(name="close")
+def close_session(
+    context: typer.Context,
+    id: str,
+    force: Annotated[bool, typer.Option("--force")] = False,
+    keep_branch: Annotated[bool, typer.Option("--keep-branch", help="Leave its branch and commits.")] = False,
+) -> None:
     """Close a session and remove its worktree; unsaved work is refused unless forced."""
-    _call(context, lambda client: client.close_session(id, force=force))
+    _call(context, lambda client: client.close_session(id, force=force, keep_branch=keep_branch))
+
+
+@cli.command(name="branch")
+def show_branch(context: typer.Context, session: str, as_json: JsonFlag = False) -> None:
+    """Where a session's branch stands beside the default branch."""
+    found = _call(context, lambda client: client.branch(session))
+    _show_one(as_json, found, _branch_text(found))
+
+
+@cli.command()
+def commit(
+    context: typer.Context,
+    session: str,
+    message: Annotated[str, typer.Option("--message", "-m", help="The commit's message; - reads standard input.")],
+    everything: Annotated[bool, typer.Option("--all", help="Also what is pending, which applies it.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Commit on a session's branch what was applied."""
+    text = sys.stdin.read() if message == "-" else message
+    made = _call(context, lambda client: client.commit(session, text, "all" if everything else "applied"))
+    _show_one(as_json, made, made.commit)
+
+
+@cli.command()
+def update(
+    context: typer.Context,
+    session: str,
+    rebase: Annotated[bool, typer.Option("--rebase", help="Rebase instead of merge.")] = False,
+    agent: Annotated[str | None, typer.Option(help="Who resolves conflicts; without, they write nothing.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Bring the project's default branch into a session."""
+    how, otherwise = "rebase" if rebase else "merge", "agent" if agent else "abort"
+    done = _call(context, lambda client: client.update_branch(session, how, otherwise, agent))
+    lines = [f"{done.outcome} {done.head}", *(f"conflict {visible_line(name)}" for name in done.conflicts)]
+    _show_one(as_json, done, "\n".join(lines))
+
+
+@cli.command(name="patch")
+def show_patch(
+    context: typer.Context,
+    session: str,
+    which: Annotated[str, typer.Option("--changes", help="applied, pending or all.")] = "all",
+) -> None:
+    """A session's changes as a patch for git apply, byte for byte."""
+    if which not in ("applied", "pending", "all"):
+        raise InvalidInput("--changes is applied, pending or all")
+    sys.stdout.buffer.write(_call(context, lambda client: client.patch(session, which)))
 
 
 @cli.command()
@@ -571,6 +626,19 @@ def _text_of(words: Sequence[str]) -> str:
 
 def _comment_row(comment: Comment) -> Sequence[str]:
     return (comment.id, comment.status, f"{comment.file_path}:{comment.line}", comment.body)
+
+
+def _branch_text(found: BranchStatus) -> str:
+    lines = [f"{found.branch} {found.head or 'gone'}"]
+    if found.default_branch is not None:
+        lines.append(f"{found.default_branch} {found.default_head or 'gone'}")
+    if found.ahead is not None:
+        lines.append(f"{found.ahead} ahead, {found.behind} behind")
+    if found.uncommitted is not None:
+        lines.append(f"{found.uncommitted} files differ from the branch, {found.applied} of what was applied")
+    if found.problem is not None:
+        lines.append(visible_line(found.problem.message))
+    return "\n".join(lines)
 
 
 def _change_row(change: Change) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 from urllib.parse import quote
 
 import anyio
@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 
 from coder import errors
 from coder.errors import CoderError, Unavailable
+from coder.model.branches import BranchCommit, BranchStatus, BranchUpdate, CommitWhat, OnConflict, UpdateHow
 from coder.model.changes import Change, ChangeDetail, ChangeStatus, Target
 from coder.model.checkpoints import Checkpoint, CheckpointDetail
 from coder.model.comments import Comment, CommentStatus, Side
@@ -32,6 +33,7 @@ from coder.protocol import (
     SUBPROTOCOL,
     ApplyChange,
     ApplyChanges,
+    BranchIncoming,
     ChosenChange,
     CommentPatch,
     ErrorFrame,
@@ -40,6 +42,7 @@ from coder.protocol import (
     Hunks,
     Lagged,
     NewComment,
+    NewCommit,
     NewProject,
     NewReply,
     NewSession,
@@ -164,8 +167,30 @@ class Client:
     async def session(self, id: str) -> Session:
         return await self._get(Session, _path("sessions", id))
 
-    async def close_session(self, id: str, *, force: bool = False) -> None:
-        await self._send("DELETE", _path("sessions", id), query={"force": "1" if force else "0"})
+    async def close_session(self, id: str, *, force: bool = False, keep_branch: bool = False) -> None:
+        query = {"force": "1" if force else "0", "keep_branch": "1" if keep_branch else "0"}
+        await self._send("DELETE", _path("sessions", id), query=query)
+
+    async def branch(self, session_id: str) -> BranchStatus:
+        return await self._get(BranchStatus, _path("sessions", session_id, "branch"))
+
+    async def commit(
+        self, session_id: str, message: str, changes: CommitWhat = "applied", *, key: str | None = None
+    ) -> BranchCommit:
+        """Commit on the session's branch what was applied, or all that the worktree holds."""
+        body = NewCommit(message=message, changes=changes)
+        return await self._post(BranchCommit, _path("sessions", session_id, "commit"), body, key)
+
+    async def update_branch(
+        self, session_id: str, how: UpdateHow = "merge", on_conflict: OnConflict = "abort", agent: str | None = None
+    ) -> BranchUpdate:
+        """Bring the project's default branch into the session."""
+        body = BranchIncoming(how=how, on_conflict=on_conflict, agent=agent)
+        return await self._post(BranchUpdate, _path("sessions", session_id, "branch", "update"), body)
+
+    async def patch(self, session_id: str, changes: Literal["applied", "pending", "all"] = "all") -> bytes:
+        """The session's changes as `git apply` takes them."""
+        return (await self._send("GET", _path("sessions", session_id, "patch"), query={"changes": changes})).content
 
     async def setup(self, session_id: str) -> Setup:
         """What the repository asks for in a new worktree, and how far that is."""

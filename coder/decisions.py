@@ -93,6 +93,10 @@ class Decisions:
             WrongState: a change is not pending. Conflict: a hunk is stale, or its rejection is queued.
             InvalidInput: a hunk or line that cannot be picked. In all of them nothing was written.
         """
+        if target == "branch":
+            raise InvalidInput(
+                "single changes cannot be applied to the branch yet; commit the session", code="target_not_supported"
+            )
         async with self._deciding(picks, ChangeStatus.PENDING) as (held, rows):
             _refuse_queued(rows, picks)
             chosen = [await _cut(held.shadow, row, pick, cut_apply) for row, pick in zip(rows, picks, strict=True)]
@@ -146,6 +150,8 @@ class Decisions:
         """
         picks = [Pick(change_id=id) for id in ids]
         async with self._deciding(picks, ChangeStatus.APPLIED) as (held, rows):
+            if any(row.target == "branch" for row in rows):
+                raise Conflict("a commit on the session's branch holds this change", code="applied_to_branch")
             moves = [Move.backward(row) for row in rows]
             base = await move_in_tree(held.shadow, held.worktree.base_tree, moves)
             found = await tree.differences(held.shadow, base, await self._present_tree(held))

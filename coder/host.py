@@ -12,6 +12,7 @@ import anyio
 from coder.backends.base import AgentBackend
 from coder.backends.launch import open_launch
 from coder.backends.turn import AgentLimits
+from coder.branches import Branches, Roster
 from coder.changes import Changes
 from coder.checkpoints import Checkpoints
 from coder.comments import Comments, follow
@@ -57,6 +58,7 @@ class Host:
     comments: Comments
     decisions: Decisions
     checkpoints: Checkpoints
+    branches: Branches
     projects: Projects
     sessions: Sessions
     setups: Setups
@@ -182,6 +184,16 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             comments=Comments(store, journal, workspaces, dispatcher.submit),
             decisions=decisions,
             checkpoints=checkpoints,
+            branches=Branches(
+                store,
+                journal,
+                workspaces,
+                Roster(
+                    label=providers.label,
+                    require_usable=providers.require_usable,
+                    submit=lambda wish: dispatcher.submit(wish),
+                ),
+            ),
             projects=Projects(store, settings.home / "agents"),
             sessions=sessions,
             setups=setups,

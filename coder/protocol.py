@@ -4,6 +4,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter
 
+from coder.model.branches import CommitWhat, OnConflict, UpdateHow
 from coder.model.changes import Change, Target
 from coder.model.comments import Comment, Side
 from coder.model.events import Record
@@ -178,6 +179,22 @@ class Review(Input):
     agent: Id
     comments: Annotated[tuple[Id, ...], Field(min_length=1, max_length=1000)] | None = None
     input: Annotated[str, Field(min_length=1, max_length=INPUT_LIMIT)] | None = None
+
+
+class NewCommit(Input):
+    """`applied`: what was applied to the checkout; `all`: what the worktree holds, which applies what is pending."""
+
+    message: Annotated[str, Field(min_length=1, max_length=64 * 1024, pattern=r"\S")]
+    changes: CommitWhat = "applied"
+    reason: Reason | None = None
+
+
+class BranchIncoming(Input):
+    """Bring the project's default branch in. `agent` is who resolves what clashes, where `on_conflict` says so."""
+
+    how: UpdateHow = "merge"
+    on_conflict: OnConflict = "abort"
+    agent: Id | None = None
 
 
 class ProviderPatch(Input):

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from coder.errors import CoderError, Conflict, GitError, UnsavedWork
+from coder.errors import CoderError, Conflict, GitError, NotFound, UnsavedWork
 from coder.journal import Journal
 from coder.model.checkpoints import Checkpoint
 from coder.model.events import CheckpointRecorded, SessionUpdated
@@ -19,6 +19,7 @@ from coder.setups import Setups
 from coder.store import agent_sessions, checkpoints, projects, session_worktrees, sessions
 from coder.store.database import Store
 from coder.worktrees import tree
+from coder.worktrees.branch import find_tip
 from coder.worktrees.opening import open_worktree
 from coder.worktrees.worktree import has_unsaved_commits, remove_worktree, restore_worktree
 
@@ -101,8 +102,8 @@ class Sessions:
             commit.append(SessionUpdated(session=session))
         return session
 
-    async def close(self, id: str, *, force: bool) -> None:
-        """End the session's work, carry out its teardown, and remove its worktree and branch.
+    async def close(self, id: str, *, force: bool, keep_branch: bool = False) -> None:
+        """End the session's work, carry out its teardown, and remove its worktree and, unless it is kept, its branch.
 
         Raises:
             UnsavedWork: it holds changes or commits that exist nowhere else; `force` deletes them.
@@ -111,9 +112,10 @@ class Sessions:
         async with self._store.connection() as connection:
             project = await projects.get(connection, session.project_id)
         if not force:
-            await self._refuse_unsaved(session, project)
+            await self._refuse_unsaved(session, project, keep_branch=keep_branch)
         async with self._store.transaction() as connection:
             await sessions.move(connection, id, {SessionState.OPEN, SessionState.CLOSING}, SessionState.CLOSING)
+            await session_worktrees.keep_branch(connection, id, keep=keep_branch)
         await self._end_work(id)
         await self._setups.end(id)
         await self._discard(id, project)
@@ -170,7 +172,7 @@ class Sessions:
         await restore_worktree(Path(project.repo_path), Path(session.worktree_path), session.branch)
         logger.warning("worktree was gone and is made again from its branch", extra={"session": session.id})
 
-    async def _refuse_unsaved(self, session: Session, project: Project) -> None:
+    async def _refuse_unsaved(self, session: Session, project: Project, *, keep_branch: bool) -> None:
         if session.state is not SessionState.OPEN or session.worktree_path is None or session.branch is None:
             return
         async with self._store.connection() as connection:
@@ -179,11 +181,16 @@ class Sessions:
             return
         repo = Path(project.repo_path)
         shadow = await tree.open_shadow(self._shadow_path(session.id), repo, worktree.worktree_path, worktree.base_tree)
-        left = await tree.differences(shadow, worktree.base_tree, await tree.snapshot(shadow))
+        content = await tree.snapshot(shadow)
+        left = await tree.differences(shadow, worktree.base_tree, content)
+        if left and keep_branch:
+            committed = await find_tip(shadow, worktree.branch)
+            open_paths = {each.file_path for each in await tree.differences(shadow, committed or content, content)}
+            left = [each for each in left if committed is None or each.file_path in open_paths]
         if left:
             files = [difference.file_path for difference in left]
             raise UnsavedWork(f"{len(files)} changed files are not applied: {', '.join(files[:5])}", files=files[:100])
-        if await has_unsaved_commits(repo, worktree.worktree_path, session.branch):
+        if await has_unsaved_commits(repo, worktree.worktree_path, session.branch, keep_branch=keep_branch):
             raise UnsavedWork(f"branch {session.branch} has commits that no other branch has")
 
     async def _discard(self, id: str, project: Project) -> None:
@@ -194,7 +201,8 @@ class Sessions:
                 # nothing of the repository is left that could know of the worktree
                 await _delete_folder(path)
             else:
-                await remove_worktree(repo, path, f"coder/{short_id(id)}", force=True)
+                keep = await self._is_branch_kept(id)
+                await remove_worktree(repo, path, f"coder/{short_id(id)}", force=True, keep_branch=keep)
         except (GitError, OSError) as error:
             raise Conflict(f"the worktree could not be removed: {error}", code="worktree_stuck") from error
         await _delete_folder(self._shadow_path(id))
@@ -203,6 +211,13 @@ class Sessions:
         self._journal.forget(id)
         async with self._store.transaction() as connection:
             await sessions.delete(connection, id)
+
+    async def _is_branch_kept(self, id: str) -> bool:
+        async with self._store.connection() as connection:
+            try:
+                return (await session_worktrees.get(connection, id)).keep_branch
+            except NotFound:
+                return False
 
 
 async def _delete_folder(path: Path) -> None:

@@ -21,3 +21,9 @@ class PageQuery(Input):
 
 class ForceQuery(Input):
     force: bool = False
+
+
+class CloseQuery(ForceQuery):
+    """`keep_branch`: the session's branch outlives it; what is committed there is saved."""
+
+    keep_branch: bool = False

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from coder import resources
 from coder.api import (
     auth,
+    branches,
     changes,
     checkpoints,
     comments,
@@ -55,6 +56,7 @@ def all_operations() -> list[Operation]:
         *comments.routes,
         *decisions.routes,
         *checkpoints.routes,
+        *branches.routes,
         *providers.routes,
         *metrics.routes,
     ]

@@ -1,7 +1,7 @@
 """Routes of sessions, and of the agents that live in them."""
 
 from coder.api.operations import Call, Nothing, command, read
-from coder.api.queries import ForceQuery, PageQuery, SomeId
+from coder.api.queries import CloseQuery, PageQuery, SomeId
 from coder.host import Host
 from coder.model.sessions import AgentSession, Session
 from coder.protocol import NewSession, Page, SessionPatch
@@ -27,8 +27,8 @@ async def patch_session(host: Host, call: Call[SessionPatch, Nothing]) -> Sessio
     return await host.sessions.patch(call.path["id"], call.body)
 
 
-async def close_session(host: Host, call: Call[Nothing, ForceQuery]) -> None:
-    await host.sessions.close(call.path["id"], force=call.query.force)
+async def close_session(host: Host, call: Call[Nothing, CloseQuery]) -> None:
+    await host.sessions.close(call.path["id"], force=call.query.force, keep_branch=call.query.keep_branch)
 
 
 async def list_agents(host: Host, call: Call[Nothing, Nothing]) -> Page[AgentSession]:
@@ -83,7 +83,7 @@ routes = [
         "Close a session; unsaved work is refused unless forced",
         tag="sessions",
         body=Nothing,
-        query=ForceQuery,
+        query=CloseQuery,
         answer=type(None),
         status=204,
     ),

@@ -54,7 +54,8 @@ class Session(Value):
 class Worktree(Value):
     """A session's private checkout. `base_tree` is what changes are measured against; applying moves it.
 
-    `last_tree` is the newest snapshot: what differs from it when a turn starts was made by hand.
+    `last_tree` is the newest snapshot: what differs from it when a turn starts was made by hand. `committed_tree` is as
+    much of the base as is on the branch, None as long as that is `base_commit`'s.
     """
 
     session_id: str
@@ -63,6 +64,8 @@ class Worktree(Value):
     base_commit: str
     base_tree: str
     last_tree: str | None = None
+    committed_tree: str | None = None
+    keep_branch: bool = False
 
 
 class AgentSessionStatus(StrEnum):

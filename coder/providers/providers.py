@@ -108,6 +108,11 @@ class Providers:
             raise NotFound(f"no provider {id!r}", id=id)
         return provider
 
+    def label(self, id: str) -> str:
+        """What people call the provider; its id where it is not configured any more."""
+        provider = self._registry.providers.get(id)
+        return provider.label if provider else id
+
     def all(self) -> tuple[Provider, ...]:
         """Every provider, disabled ones included, in the order a person sees them."""
         return tuple(self._registry.providers.values())

@@ -69,6 +69,24 @@ async def decide(
     return _read(row)
 
 
+async def apply_by_commit(
+    c: Connection, session_id: str, ids: Iterable[str], *, by: str, reason: str | None, commit: str
+) -> tuple[Change, ...]:
+    """Mark pending changes as applied to the session's branch by a commit; returns those that were pending."""
+    rows = await c.fetch(sql("apply_changes_by_commit"), session_id, list(ids), by, reason, commit)
+    return tuple(_read(row) for row in rows)
+
+
+async def applied_without_commit(c: Connection, session_id: str) -> tuple[Change, ...]:
+    """What was applied to the checkout and is in no commit of the host's, oldest first."""
+    return tuple(_read(row) for row in await c.fetch(sql("applied_without_commit"), session_id))
+
+
+async def note_commit(c: Connection, session_id: str, ids: Iterable[str], commit: str) -> tuple[Change, ...]:
+    """Say which commit holds what was applied to the checkout before."""
+    return tuple(_read(row) for row in await c.fetch(sql("note_commit"), session_id, list(ids), commit))
+
+
 async def narrow(c: Connection, id: str, left: FileDifference, contributors: Iterable[str]) -> Change:
     """Make a pending change what is left of it.
 

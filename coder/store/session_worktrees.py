@@ -44,6 +44,33 @@ async def set_last_tree(c: Connection, session_id: str, tree: str) -> None:
     await c.execute(sql("set_last_tree"), session_id, tree)
 
 
+async def move_trees(
+    c: Connection,
+    session_id: str,
+    *,
+    expected: str,
+    base: str,
+    committed: str,
+    last: str | None = None,
+    base_commit: str | None = None,
+) -> Worktree:
+    """Move the base from the tree the caller saw, with as much of it as is on the branch; None leaves the rest.
+
+    Raises:
+        NotFound. WrongState: somebody moved it in between.
+    """
+    row = await c.fetchrow(sql("move_worktree_trees"), session_id, expected, base, committed, last, base_commit)
+    if row is None:
+        worktree = await get(c, session_id)
+        raise wrong_state("base tree of", session_id, worktree.base_tree, [expected])
+    return _read(row)
+
+
+async def keep_branch(c: Connection, session_id: str, *, keep: bool) -> None:
+    """Say whether the branch outlives its session."""
+    await c.execute(sql("keep_branch"), session_id, keep)
+
+
 async def all_worktrees(c: Connection) -> tuple[Worktree, ...]:
     """Every worktree."""
     return tuple(_read(row) for row in await c.fetch(sql("all_worktrees")))

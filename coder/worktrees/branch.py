@@ -71,6 +71,14 @@ async def read_tip(shadow: Shadow, branch: str) -> Tip:
     return Tip(branch, commit, tree, await raw_tree(shadow, commit))
 
 
+async def find_tip(shadow: Shadow, branch: str) -> str | None:
+    """The raw tree of what the branch holds, if the worktree is on it and `read_tip` has nothing against it."""
+    try:
+        return (await read_tip(shadow, branch)).raw
+    except Conflict:
+        return None
+
+
 async def find_commit(shadow: Shadow, ref: str) -> str | None:
     """The commit that a ref of the repository leads to."""
     question = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
@@ -86,7 +94,7 @@ async def read_author(repo: Path) -> Mapping[str, str]:
     config = {"user.useConfigOnly": "true"}
     found = await run_git("var", "GIT_AUTHOR_IDENT", cwd=repo, config=config, accepted=(0, 128))
     match = _IDENTITY.fullmatch(found.decode(errors="surrogateescape").strip())
-    if match is None or not match["name"]:
+    if match is None or not match["name"].strip() or not match["email"].strip():
         raise Conflict(
             "git does not know who you are: set it with `git config --global user.name NAME` and "
             "`git config --global user.email ADDRESS`",

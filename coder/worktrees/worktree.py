@@ -84,16 +84,16 @@ async def add_worktree(repo: Path, path: Path, branch: str, base_ref: str | None
     return AddedWorktree(commit, tree)
 
 
-async def remove_worktree(repo: Path, path: Path, branch: str, *, force: bool) -> None:
-    """Delete the worktree and its branch; what is gone already is no error.
+async def remove_worktree(repo: Path, path: Path, branch: str, *, force: bool, keep_branch: bool = False) -> None:
+    """Delete the worktree and, unless it is kept, its branch; what is gone already is no error.
 
     Raises:
         UnsavedWork: it holds work that nobody has saved, and `force` is False.
     """
-    if not force and await has_unsaved_work(repo, path, branch):
+    if not force and await has_unsaved_work(repo, path, branch, keep_branch=keep_branch):
         raise UnsavedWork("the worktree holds uncommitted changes or commits that are on no other branch")
     async with hold_folder(await _common_folder(repo)):
-        await _drop(repo, path, branch)
+        await _drop(repo, path, branch, keep_branch=keep_branch)
 
 
 async def list_worktrees(repo: Path) -> list[ListedWorktree]:
@@ -119,22 +119,25 @@ async def restore_worktree(repo: Path, path: Path, branch: str) -> None:
         await _add(repo, path, "--force", os.fspath(path), checked_ref(branch))
 
 
-async def has_unsaved_work(repo: Path, path: Path, branch: str) -> bool:
+async def has_unsaved_work(repo: Path, path: Path, branch: str, *, keep_branch: bool = False) -> bool:
     """Whether the worktree differs from its HEAD, or `has_unsaved_commits`."""
     if await anyio.Path(path).is_dir() and await _has_changes(path):
         return True
-    return await has_unsaved_commits(repo, path, branch)
+    return await has_unsaved_commits(repo, path, branch, keep_branch=keep_branch)
 
 
-async def has_unsaved_commits(repo: Path, path: Path, branch: str) -> bool:
-    """Whether the branch or the worktree's HEAD has commits that no other branch, tag or remote branch has."""
-    heads = {await _resolve(repo, f"refs/heads/{branch}")}
+async def has_unsaved_commits(repo: Path, path: Path, branch: str, *, keep_branch: bool = False) -> bool:
+    """Whether the branch or the worktree's HEAD has commits that no other branch, tag or remote branch has.
+
+    What is on a branch that is kept is saved.
+    """
+    heads = set[str | None]() if keep_branch else {await _resolve(repo, f"refs/heads/{branch}")}
     if await anyio.Path(path).is_dir():
         heads.add(await _resolve(path, "HEAD"))
     commits = sorted(head for head in heads if head is not None)
     if not commits:
         return False
-    others = ("--not", f"--exclude={branch}", "--branches", "--tags", "--remotes")
+    others = ("--not", *(() if keep_branch else (f"--exclude={branch}",)), "--branches", "--tags", "--remotes")
     return bool(await run_git("rev-list", "--max-count=1", *commits, *others, cwd=repo))
 
 
@@ -148,14 +151,14 @@ async def _add(repo: Path, path: Path, *args: str) -> None:
     await run_git("worktree", "add", "--quiet", *args, cwd=repo, config=await without_filters(repo))
 
 
-async def _drop(repo: Path, path: Path, branch: str) -> None:
+async def _drop(repo: Path, path: Path, branch: str, *, keep_branch: bool = False) -> None:
     listed = {each.path for each in await list_worktrees(repo)}
     real = await run_in_thread(lambda: Path(os.path.realpath(path)))
     if {path, real} & listed:
         # twice: a locked worktree goes as well
         await run_git("worktree", "remove", "--force", "--force", os.fspath(path), cwd=repo, accepted=(0, 128))
     await run_git("worktree", "prune", cwd=repo)
-    if await _resolve(repo, f"refs/heads/{branch}") is not None:
+    if not keep_branch and await _resolve(repo, f"refs/heads/{branch}") is not None:
         await run_git("branch", "--quiet", "-D", "--end-of-options", branch, cwd=repo)
 
 

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from coder.testing.harness import LiveHost, open_live_host
-from coder.testing.repositories import make_repository
+from coder.testing.repositories import commit_files, git, make_repository
 from coder.tokens import load_token
 from tests.api.wire import open_test_session
 
@@ -87,6 +87,30 @@ async def test_comments_are_made_listed_and_sent_as_a_review(tmp_path: Path, dat
         assert ("> 2 | two" in task.input, task.input.endswith("Only this.")) == (True, True)
         again = await coder(*at(live), "review", session.id, "--agent", "demo")
         assert (again.code, "no open comment" in again.err) == (2, True), again
+
+
+@pytest.mark.scenario("branches: Git out in the terminal")
+async def test_a_session_is_committed_updated_exported_and_closed(tmp_path: Path, database_url: str):
+    async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
+        session = await open_test_session(client, tmp_path / "repo")
+        asked = await coder(*at(live), "prompt", session.id, "--agent", "demo", "write a.txt one")
+        assert asked.code == 0, asked
+        patch = await coder(*at(live), "patch", session.id)
+        assert (patch.code, "+one" in patch.out) == (0, True), patch
+        nothing = await coder(*at(live), "commit", session.id, "-m", "Nothing yet")
+        assert (nothing.code, "nothing to commit" in nothing.err) == (1, True), nothing
+        made = await coder(*at(live), "commit", session.id, "--all", "-m", "-", text=b"Say one\n")
+        assert (made.code, made.out.strip()) == (0, git(tmp_path / "repo", "rev-parse", session.branch or "")), made
+        commit_files(tmp_path / "repo", {"b.txt": "two"})
+        shown = await coder(*at(live), "branch", session.id)
+        assert "1 ahead, 1 behind" in shown.out, shown
+        updated = await coder(*at(live), "update", session.id, "--rebase")
+        assert (updated.code, updated.out.split()[0]) == (0, "rebased"), updated
+        refused = await coder(*at(live), "close", session.id)
+        assert (refused.code, "no other branch" in refused.err) == (1, True), refused
+        closed = await coder(*at(live), "close", session.id, "--keep-branch")
+        assert closed.code == 0, closed
+        assert git(tmp_path / "repo", "show", "-s", "--format=%s", session.branch or "") == "Say one"
 
 
 @pytest.mark.scenario("cli: The host runs until it is told to stop")

@@ -67,6 +67,10 @@ DELETE /api/decisions/{id}
 GET /api/sessions/{id}/checkpoints
 GET /api/checkpoints/{id}
 POST /api/checkpoints/{id}/restore
+GET /api/sessions/{id}/branch
+POST /api/sessions/{id}/commit
+POST /api/sessions/{id}/branch/update
+GET /api/sessions/{id}/patch
 GET /api/openapi.json
 GET /api/docs
 GET /metrics

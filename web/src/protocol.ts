@@ -81,6 +81,12 @@ export interface AvailableAgent {
   probed_at: string | null;
 }
 
+export interface BranchIncoming {
+  how?: "merge" | "rebase";
+  on_conflict?: "abort" | "agent";
+  agent?: string | null;
+}
+
 export interface Cancel {
   type: "cancel";
   id: string;
@@ -363,6 +369,12 @@ export interface NewComment {
   side?: "base" | "new";
   line: number;
   body: string;
+}
+
+export interface NewCommit {
+  message: string;
+  changes?: "applied" | "all";
+  reason?: string | null;
 }
 
 export interface NewProject {
@@ -928,6 +940,8 @@ export interface Worktree {
   base_commit: string;
   base_tree: string;
   last_tree: string | null;
+  committed_tree: string | null;
+  keep_branch: boolean;
 }
 
 export type AgentEvent =

@@ -63,3 +63,19 @@ LIMIT 1;
 -- name: changes_of_decisions
 -- What some decisions were about, by path.
 SELECT * FROM pending_changes WHERE decision_id = ANY ($1::text[]) ORDER BY file_path;
+
+-- name: apply_changes_by_commit
+-- pending -> applied: a commit on the session's branch holds them.
+UPDATE pending_changes SET status = 'applied', decided_at = now(), decided_by = $3, reason = $4, target = 'branch', commit = $5
+WHERE session_id = $1 AND status = 'pending' AND id = ANY ($2::text[])
+RETURNING *;
+
+-- name: applied_without_commit
+-- What was applied to the checkout and is in no commit of the host's.
+SELECT * FROM pending_changes WHERE session_id = $1 AND status = 'applied' AND commit IS NULL ORDER BY id;
+
+-- name: note_commit
+-- Say which commit holds what was applied to the checkout before.
+UPDATE pending_changes SET commit = $3
+WHERE session_id = $1 AND status = 'applied' AND commit IS NULL AND id = ANY ($2::text[])
+RETURNING *;

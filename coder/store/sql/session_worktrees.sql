@@ -16,6 +16,17 @@ UPDATE session_worktrees SET base_tree = $3 WHERE session_id = $1 AND base_tree 
 -- Remember the newest snapshot.
 UPDATE session_worktrees SET last_tree = $2 WHERE session_id = $1;
 
+-- name: move_worktree_trees
+-- Move the base from the tree the caller saw, with what of it is on the branch, and what else is given.
+UPDATE session_worktrees
+SET base_tree = $3, committed_tree = $4, last_tree = coalesce($5, last_tree), base_commit = coalesce($6, base_commit)
+WHERE session_id = $1 AND base_tree = $2
+RETURNING *;
+
+-- name: keep_branch
+-- Say whether the branch outlives its session.
+UPDATE session_worktrees SET keep_branch = $2 WHERE session_id = $1;
+
 -- name: all_worktrees
 -- Every worktree: what boot compares with the disk.
 SELECT * FROM session_worktrees ORDER BY session_id;
