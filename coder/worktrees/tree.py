@@ -62,6 +62,8 @@ async def take_snapshot(shadow: Shadow) -> Snapshot:
 
 async def differences(shadow: Shadow, base_tree: str, new_tree: str) -> list[FileDifference]:
     """What differs from one tree to the other, one entry per file, renames found by content."""
+    if base_tree == new_tree:
+        return []
     options = ("-r", "-z", "-M", "--raw", "--numstat", "--no-abbrev", "--no-ext-diff", "--no-textconv")
     fields = iter((await shadow.git("diff-tree", *options, base_tree, new_tree)).split(b"\0")[:-1])
     records: list[tuple[list[str], list[bytes]]] = []
