@@ -23,7 +23,6 @@ from coder.model.events import (
     TaskQueued,
     TaskUpdated,
     TurnEnded,
-    UserText,
 )
 from coder.model.providers import ProviderSnapshot
 from coder.model.sessions import AgentSession
@@ -312,8 +311,6 @@ class Dispatcher:
             if await turn.steer(PromptInput(wish.input, wish.attachments)):
                 if key is not None:
                     turn.steered[key] = wish.input
-                async with self._journal.commit(wish.session_id) as commit:
-                    commit.append(UserText(text=wish.input), agent=wish.agent, task_id=turn.task.id)
                 return await self.get(turn.task.id)
         return None
 
@@ -338,7 +335,6 @@ class Dispatcher:
             self.wake()
             return task
         async with self._journal.commit(task.session_id) as commit:
-            commit.append(UserText(text=task.input), agent=task.agent, task_id=turn.task.id)
             try:
                 return await _cancel_in(commit, task, "steered")
             except WrongState:

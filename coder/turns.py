@@ -35,7 +35,7 @@ from coder.providers.providers import Providers
 from coder.sessions import Sessions
 from coder.store import agent_sessions, tasks
 from coder.store.database import Store
-from coder.worktrees.tree import LeftOut
+from coder.worktrees.refusals import LeftOut
 
 logger = logging.getLogger(__name__)
 

@@ -127,7 +127,10 @@ class AgentBackend(Protocol):
         ...
 
     async def steer(self, handle: AgentSessionHandle, input: PromptInput) -> bool:
-        """Give the running turn more input; False where the agent does not take it, or no turn runs any more."""
+        """Give the running turn more input; False where the agent does not take it, or no turn runs any more.
+
+        What was taken is told as `user_text` among the turn's events, before whatever the agent makes of it.
+        """
         ...
 
     async def close_session(self, handle: AgentSessionHandle) -> None:

@@ -72,6 +72,8 @@ class Known:
     """Of the program whose version was read."""
     row: AvailableAgent | None = None
     stderr: str = ""
+    refusals: int = 0
+    """How often the agent at work has wanted a login first."""
 
     @property
     def probe(self) -> ProbeResult | None:
@@ -221,8 +223,15 @@ class Probes:
             if provider is None or not provider.enabled or path is None:
                 return False
             work.wanted = False
+            refusals = self.known(id).refusals
             result, stderr = await self._ask(installed_at(provider, path))
         if self._is_current(provider):
+            known = self.known(id)
+            if known.refusals != refusals and known.probe is not None and result.signed_in:
+                # the agent at work has refused meanwhile: it knows better than a session that could be opened
+                probe = known.probe
+                told = {"signed_in": probe.signed_in, "refused_prompt": probe.refused_prompt}
+                result = result.model_copy(update={**told, "auth_methods": probe.auth_methods})
             await self._learn_probe(provider, path, result, stderr)
         return work.wanted
 
@@ -274,6 +283,7 @@ class Probes:
         """The agent at work wants a login first: nobody is signed in, whatever a probe has found."""
         await self.look([provider])
         known = self.known(provider.id)
+        self._known[provider.id] = replace(known, refusals=known.refusals + 1)
         probe = known.probe or ProbeResult()
         update = {"signed_in": False, "refused_prompt": of_prompt, "error": None}
         found = probe.model_copy(update={**update, "auth_methods": methods or probe.auth_methods})

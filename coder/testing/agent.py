@@ -95,7 +95,6 @@ class Agent:
             "session/set_mode": lambda params: self._set_option(params, "mode", params.get("modeId")),
             "session/set_model": lambda params: self._set_option(params, "model", params.get("modelId")),
             "session/set_config_option": self._set_config_option,
-            "_session/steering": self._steer,
         }
 
     def run(self) -> None:
@@ -119,6 +118,8 @@ class Agent:
         try:
             if method == "session/prompt":
                 self._start_turn(id, params)
+            elif method == "_session/steering":
+                self._steer(id, params)
             elif method in self._requests:
                 self._peer.answer(id, self._requests[method](params))
                 self._after(method, params)
@@ -330,13 +331,13 @@ class Agent:
         peer.notify("session/update", {"sessionId": conversation.id, "update": echo})
         peer.answer(id, {"messageId": message})
 
-    def _steer(self, params: Fields) -> Fields:
+    def _steer(self, id: Json, params: Fields) -> None:
         conversation = self._conversation(params)
         turn = self._turns.get(conversation.id)
         texts = [string(fields(block).get("text")) for block in items(params.get("prompt"))]
-        if turn is None or not turn.take(_statements(texts) or []):
-            return {"outcome": "promptRequired", "reason": "noRunningTurn"}
-        return {"outcome": "injected"}
+        injected: Fields = {"outcome": "injected"}
+        if turn is None or not turn.take(_statements(texts) or [], lambda: self._peer.answer(id, injected)):
+            self._peer.answer(id, {"outcome": "promptRequired", "reason": "noRunningTurn"})
 
     def _carry_out(self, id: Json, turn: Turn, conversation: Conversation, statements: list[Statement]) -> None:
         answer: Fields | RequestRefused

@@ -65,10 +65,11 @@ class Turn:
         self._is_listening = True
         self._hearing = threading.Condition()
 
-    def take(self, statements: list[Statement]) -> bool:
-        """More to do, said while the turn runs; False when it runs no more."""
+    def take(self, statements: list[Statement], answer: Callable[[], None]) -> bool:
+        """More to do, said while the turn runs; False when it runs no more. It is answered before it is done."""
         with self._hearing:
             if self._is_listening:
+                answer()
                 self._heard += statements
                 self._hearing.notify_all()
             return self._is_listening

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coder.errors import CoderError, Conflict, GitError
-from coder.worktrees.conversion import committed_tree, git_folder, raw_tree
+from coder.worktrees.conversion import committed_tree, git_folder, keep_raw, raw_tree
 from coder.worktrees.git import run_git, run_in_thread
 from coder.worktrees.merge import NOBODY
 from coder.worktrees.shadow import Shadow
@@ -130,6 +130,7 @@ async def write_commit(shadow: Shadow, tip: Tip, raw: str, message: str, trailer
     tree = await committed_tree(shadow, tip.commit, raw, await differences(shadow, tip.raw, raw))
     words = await with_trailers(shadow, message, trailers)
     commit = await make_commit(shadow, tree, [tip.commit], words, author)
+    await keep_raw(shadow, commit, raw)
     await carry(shadow, commit, [tip.commit])
     return commit
 

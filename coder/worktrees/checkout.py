@@ -303,6 +303,7 @@ class _Execution:
         self._seen = seen
         self._writes = [step for step in steps if isinstance(step, _Write)]
         self._removals = [step.path for step in steps if isinstance(step, _Removal)]
+        self._cleared = frozenset(self._removals)
         self._touched: list[str] = []
 
     def run(self) -> None:
@@ -325,6 +326,7 @@ class _Execution:
             is_executable=write.side.mode == EXECUTABLE,
             mode=write.mode,
             token=self._plan.token,
+            cleared=self._cleared,
         )
 
     def _look_again(self) -> None:
@@ -336,7 +338,7 @@ class _Execution:
     def _stamp(self, path: str) -> tuple[int, ...] | None:
         try:
             return self._root.stamp(path)
-        except InvalidInput:
+        except (InvalidInput, PathEscape):
             return None
 
     def _commit(self, prepared: Sequence[tuple[str, str]]) -> None:
@@ -393,7 +395,7 @@ class _TakingBack:
     def _undo(self, write: PlannedWrite) -> bool:
         path = stored_name(write.path)
         try:
-            there = self._root.state(path)
+            there = self._look(path)
             if self._is(there, write.before):
                 return True
             if not self._is(there, write.after):
@@ -408,6 +410,13 @@ class _TakingBack:
             logger.exception("a path could not be taken back", extra={"path": write.path})
             return False
         return True
+
+    def _look(self, path: str) -> FileState | None:
+        try:
+            return self._root.state(path)
+        except PathEscape:
+            # a link where a folder was or will be: nothing of ours is below it
+            return None
 
     def _is(self, there: FileState | None, side: FileSide | None) -> bool:
         if there is None or there.kind == "folder":

@@ -20,16 +20,24 @@ _NO_WARNING = {"core.safecrlf": "false"}
 
 
 async def raw_tree(shadow: Shadow, commit: str) -> str:
-    """The tree of a fresh checkout of `commit`, as a snapshot would take it. It is kept, so asking again is cheap."""
-    if not await has_conversion(shadow):
-        return await _without_submodules(shadow, f"{commit}^{{tree}}")
-    kept = f"refs/raw/{commit}"
-    found = await shadow.git("rev-parse", "--verify", "--quiet", kept, accepted=(0, 1))
+    """The tree of a fresh checkout of `commit`, as a snapshot would take it.
+
+    It is kept: attributes and settings that come later do not make files differ that nobody has touched.
+    """
+    found = await shadow.git("rev-parse", "--verify", "--quiet", _kept(commit), accepted=(0, 1))
     if found:
         return found.decode().strip()
-    raw = await _checked_out(shadow, commit)
-    await shadow.git("update-ref", kept, raw)
+    if await has_conversion(shadow):
+        raw = await _checked_out(shadow, commit)
+    else:
+        raw = await _without_submodules(shadow, f"{commit}^{{tree}}")
+    await keep_raw(shadow, commit, raw)
     return raw
+
+
+async def keep_raw(shadow: Shadow, commit: str, raw: str) -> None:
+    """Remember what the files of a commit are on the disk."""
+    await shadow.git("update-ref", _kept(commit), raw)
 
 
 async def committed_tree(shadow: Shadow, commit: str, raw: str, differences: Sequence[FileDifference]) -> str:
@@ -68,6 +76,10 @@ async def git_folder(shadow: Shadow) -> Path:
     if not await run_in_thread(shadow.worktree.is_dir) or (found := await run_in_thread(search)) is None:
         raise Conflict(f"the worktree is gone: {shadow.worktree}", code="worktree_gone", path=str(shadow.worktree))
     return found
+
+
+def _kept(commit: str) -> str:
+    return f"refs/raw/{commit}"
 
 
 async def _without_submodules(shadow: Shadow, tree: str) -> str:

@@ -10,13 +10,13 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from coder.errors import InvalidInput, NotFound, PathEscape, TooLarge, Unavailable
+from coder.errors import CoderError, InvalidInput, NotFound, PathEscape, TooLarge, Unavailable
 
 READ_LIMIT = 16 * 1024 * 1024
 """Bytes of the largest file that is read for an agent."""
@@ -125,13 +125,24 @@ class WorktreeRoot:
                 os.close(fd)
 
     def prepare(
-        self, path: str, content: bytes, *, is_link: bool, is_executable: bool, mode: int | None, token: str
+        self,
+        path: str,
+        content: bytes,
+        *,
+        is_link: bool,
+        is_executable: bool,
+        mode: int | None,
+        token: str,
+        cleared: Collection[str] = (),
     ) -> str:
         """Write what shall be at `path` into the nearest folder that is there; returns where, for `move_in`.
 
         `mode` are the permissions to keep, None for new ones. The name begins with `.coder-<token>-`.
+        Of the paths in `cleared`, which will be gone by then, none is taken for a folder to write in.
         """
         parts = self._parts(path)[:-1]
+        depths = [depth for depth in range(len(parts)) if "/".join(parts[: depth + 1]) in cleared]
+        parts = parts[: min(depths, default=len(parts))]
         while True:
             try:
                 with self._folder(parts, path, follow=False) as folder:
@@ -166,7 +177,8 @@ class WorktreeRoot:
             except FileNotFoundError as error:
                 raise NotFound(f"no such file: {path}", path=path) from error
         parts = self._parts(path)[:-1]
-        with suppress(OSError, NotFound):
+        # a folder that holds something else, or cannot be removed, stays
+        with suppress(OSError, CoderError):
             while parts:
                 with self._place("/".join(parts), follow=False, make=False) as (folder, name):
                     os.rmdir(name, dir_fd=folder)

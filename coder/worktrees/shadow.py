@@ -17,6 +17,7 @@ from coder.errors import CoderError, GitError
 from coder.settings import inherited_environment
 from coder.worktrees.git import run_at_once, run_git, run_in_thread
 from coder.worktrees.paths import open_root
+from coder.worktrees.refusals import REMOVED_SUBMODULE, LeftOut, left_out
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +132,22 @@ async def settle(shadow: Shadow) -> None:
         await run_in_thread(marker.unlink)
 
 
+def removed_submodules(shadow: Shadow) -> list[LeftOut]:
+    """The submodules that the worktree began with and whose folders are gone. Blocks."""
+    known = _submodules(shadow)
+    names = known.read_bytes().split(b"\0") if known.exists() else []
+    root = os.fsencode(shadow.worktree)
+    return [
+        left_out(name, REMOVED_SUBMODULE)
+        for name in names
+        if name and not os.path.lexists(os.path.join(root, name))  # noqa: PTH118
+    ]
+
+
+def _submodules(shadow: Shadow) -> Path:
+    return shadow.git_dir / "submodules"
+
+
 async def write_index_tree(shadow: Shadow) -> str:
     """The index as a tree; git is asked only when the index is another than the last time."""
 
@@ -206,6 +223,7 @@ async def _seed(shadow: Shadow) -> bool:
     await run_in_thread(lambda: shutil.copy2(_text(index), shadow.git_dir / "index"))
     entries = (await shadow.git("ls-files", "--stage", "-z")).split(b"\0")
     submodules = [entry.partition(b"\t")[2] for entry in entries if entry.startswith(b"160000 ")]
+    await run_in_thread(lambda: _submodules(shadow).write_bytes(b"\0".join(submodules)))
     await shadow.forget(submodules)
     await run_in_thread((shadow.git_dir / "unsettled").touch)
     return not submodules

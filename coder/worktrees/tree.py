@@ -1,9 +1,7 @@
 """The content of a worktree as git trees: taken, compared, shown, and written back to a checkout."""
 
 import itertools
-import os
-import stat
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +9,12 @@ from coder.errors import GitError
 from coder.model.changes import FileDifference, Operation
 from coder.worktrees.git import hold_folder, run_at_once, run_in_thread
 from coder.worktrees.names import shown_name
-from coder.worktrees.shadow import Shadow, create_shadow, settle, write_index_tree
-
-FILE_LIMIT = 256 * 1024 * 1024
-"""Bytes of the largest file that is taken into a snapshot; a larger one stays as it was last seen, or unseen."""
+from coder.worktrees.refusals import LeftOut, left_out, refusal, unlisted
+from coder.worktrees.shadow import Shadow, create_shadow, removed_submodules, settle, write_index_tree
 
 _ATTEMPTS = 3
+_REFUSED_FILES = 20
+"""When git cannot take more files than these, something else is wrong."""
 _OPERATIONS: Mapping[str, Operation] = {"A": "create", "M": "edit", "T": "edit", "D": "delete", "R": "rename"}
 
 
@@ -31,14 +29,6 @@ async def open_shadow(git_dir: Path, repo: Path, worktree: Path, base_tree: str)
         await create_shadow(shadow)
         await shadow.git("cat-file", "-e", f"{base_tree}^{{tree}}")
     return shadow
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file that a snapshot does not hold as it is now; `path` as `shown_name` has it."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +62,8 @@ async def take_snapshot(shadow: Shadow) -> Snapshot:
 
 async def differences(shadow: Shadow, base_tree: str, new_tree: str) -> list[FileDifference]:
     """What differs from one tree to the other, one entry per file, renames found by content."""
+    if base_tree == new_tree:
+        return []
     options = ("-r", "-z", "-M", "--raw", "--numstat", "--no-abbrev", "--no-ext-diff", "--no-textconv")
     fields = iter((await shadow.git("diff-tree", *options, base_tree, new_tree)).split(b"\0")[:-1])
     records: list[tuple[list[str], list[bytes]]] = []
@@ -90,25 +82,55 @@ async def differences(shadow: Shadow, base_tree: str, new_tree: str) -> list[Fil
 async def _update_index(shadow: Shadow) -> tuple[LeftOut, ...]:
     for _ in range(_ATTEMPTS - 1):
         try:
-            return await _store_files(shadow)
+            return await _store_files(shadow, _add)
         except GitError:
             # a file that changed or went away in between
             continue
-    return await _store_files(shadow)
+    return await _store_files(shadow, _add_apart)
 
 
-async def _store_files(shadow: Shadow) -> tuple[LeftOut, ...]:
+async def _store_files(
+    shadow: Shadow, add: Callable[[Shadow, list[bytes]], Awaitable[list[LeftOut]]]
+) -> tuple[LeftOut, ...]:
     changed, others = await _listings(shadow)
     pairs = list(zip(changed[::2], changed[1::2], strict=True))
     gone = [name for status, name in pairs if status == b"D"]
     names = [name for status, name in pairs if status != b"D"] + others
-    refusals = await run_in_thread(lambda: [(name, _refusal(shadow.worktree, name)) for name in names])
-    storable = [name for name, reason in refusals if reason is None]
+
+    def look() -> tuple[list[tuple[bytes, str | None]], list[LeftOut]]:
+        reasons = [(name, refusal(shadow.worktree, name)) for name in names]
+        return reasons, unlisted(shadow.worktree, names, shadow.git_dir / "unlisted") + removed_submodules(shadow)
+
+    reasons, found = await run_in_thread(look)
     await shadow.forget(gone)
-    if storable:
-        entries = b"".join(name + b"\0" for name in storable)
-        await shadow.git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=entries)
-    return tuple(LeftOut(shown_name(name.rstrip(b"/")), reason) for name, reason in refusals if reason is not None)
+    storable = [name for name, reason in reasons if reason is None]
+    failed = await add(shadow, storable) if storable else []
+    refused = [left_out(name, reason) for name, reason in reasons if reason is not None]
+    return tuple(sorted({*found, *failed, *refused}))
+
+
+async def _add(shadow: Shadow, names: list[bytes]) -> list[LeftOut]:
+    entries = b"".join(name + b"\0" for name in names)
+    await shadow.git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=entries)
+    return []
+
+
+async def _add_apart(shadow: Shadow, names: list[bytes]) -> list[LeftOut]:
+    """Take all that git can take: what it fails with is halved until the files are found that it fails for."""
+    failed: list[LeftOut] = []
+    waiting = [names]
+    while waiting:
+        some = waiting.pop()
+        try:
+            await _add(shadow, some)
+        except GitError as error:
+            if len(some) > 1:
+                waiting += [some[: len(some) // 2], some[len(some) // 2 :]]
+                continue
+            failed.append(left_out(some[0], str(error)))
+            if len(failed) > _REFUSED_FILES:
+                raise
+    return failed
 
 
 async def _listings(shadow: Shadow) -> tuple[list[bytes], list[bytes]]:
@@ -122,25 +144,6 @@ async def _listings(shadow: Shadow) -> tuple[list[bytes], list[bytes]]:
         lambda: ask("diff-files", "--name-status"), lambda: ask("ls-files", "--others", "--exclude-standard")
     )
     return changed, others
-
-
-def _refusal(worktree: Path, name: bytes) -> str | None:
-    """Why a file is not taken into a snapshot; None where it can be."""
-    # git lists a nested repository as a folder, with a slash
-    if name.endswith(b"/"):
-        return "a repository of its own"
-    path = os.path.join(os.fsencode(worktree), name)  # noqa: PTH118
-    try:
-        state = os.lstat(path)
-    except OSError:
-        return None
-    if stat.S_ISLNK(state.st_mode):
-        return None
-    if not stat.S_ISREG(state.st_mode):
-        return "not a regular file"
-    if state.st_size > FILE_LIMIT:
-        return f"over {FILE_LIMIT // 1024**2} MiB"
-    return None if os.access(path, os.R_OK) else "not readable"
 
 
 def _difference(words: list[str], paths: list[bytes], added: bytes, deleted: bytes) -> FileDifference:

@@ -2,12 +2,13 @@
 
 import os
 
+from coder.model.values import Json
 from coder.testing.agent import Agent
 from coder.testing.wire import Fields, Peer
 
 
 class DeadlySteering(Agent):
-    def _steer(self, params: Fields) -> Fields:
+    def _steer(self, id: Json, params: Fields) -> None:
         os._exit(1)
 
 

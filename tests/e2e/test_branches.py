@@ -281,6 +281,52 @@ async def test_the_agent_finds_markers_and_a_prompt_that_names_the_files(
         assert status_of(room.worktree) == []
 
 
+@pytest.mark.scenario("branches: An update runs nothing of the repository's own")
+@pytest.mark.parametrize("wish", [MERGE, REBASE])
+async def test_updates_run_no_driver_and_convert_line_ends(
+    tmp_path: Path, database_url: str, wish: BranchIncoming
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        mark, id = tmp_path / "owned", room.session.id
+        repo, script = room.repository, room.repository / ".git/attack"
+        attributes = "*.txt text eol=crlf filter=evil diff=evil merge=evil\n"
+        commit_files(repo, {".gitattributes": attributes, "long.txt": LINES})
+        script.write_text(f"#!/bin/sh\ntouch {mark}\ncat\n")
+        script.chmod(0o755)
+        for key in ("filter.evil.clean", "filter.evil.smudge", "merge.evil.driver", "diff.evil.command"):
+            git(repo, "config", key, str(script))
+        for name in ("post-checkout", "pre-commit", "post-commit", "post-merge", "reference-transaction"):
+            shutil.copy(script, repo / ".git/hooks" / name)
+        await room.host.branches.update(id, wish)
+        first = (room.worktree / "long.txt").read_bytes()
+        assert first in (LINES.encode(), LINES.replace("\n", "\r\n").encode())
+        (room.worktree / "long.txt").write_bytes(first.replace(b"line 1", b"own 1"))
+        made = await room.host.branches.commit(id, "Own", "all", "test")
+        assert made.files == 1
+        main = git(repo, "rev-parse", "main")
+        change = git(repo, "hash-object", "-w", "--no-filters", str(write_text(tmp_path, LINES.replace("7", "seven"))))
+        git(repo, "update-index", "--cacheinfo", f"100644,{change},long.txt")
+        commit = git(repo, "commit-tree", "-p", main, "-m", "Theirs", git(repo, "write-tree"))
+        mark.unlink(missing_ok=True)
+        git(repo, "-c", "core.hooksPath=/dev/null", "update-ref", "refs/heads/main", commit)
+
+        await room.host.branches.update(id, wish)
+
+        assert not mark.exists()
+        wanted = LINES.replace("line 1", "own 1").replace("7", "seven")
+        assert (room.worktree / "long.txt").read_bytes() == wanted.replace("\n", "\r\n").encode()
+        assert git(repo, "cat-file", "blob", f"{branch(room)}:long.txt") + "\n" == wanted
+        assert await room.changes() == []
+        found = await room.host.branches.status(id)
+        assert (found.behind, found.uncommitted) == (0, 0)
+
+
+def write_text(folder: Path, text: str) -> Path:
+    path = folder / "text"
+    path.write_text(text)
+    return path
+
+
 @pytest.mark.scenario("branches: An update that cannot be made is refused by name")
 async def test_updates_that_cannot_be_made_are_refused(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:

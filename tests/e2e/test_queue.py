@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from coder.errors import InvalidInput, WrongState
+from coder.model.events import Text, UserText
 from coder.model.tasks import TaskState
 from coder.protocol import TaskPatch
 from coder.testing.rooms import Room, open_room
@@ -68,6 +69,9 @@ async def test_a_waiting_prompt_joins_the_running_turn(tmp_path: Path, database_
             record.event.text: record.task_id for record in await room.records() if record.event.type == "user_text"
         }
         assert said["say more"] == running.id
+        told = [record.event for record in await room.records() if record.event.type in ("user_text", "text")]
+        words = [event.text for event in told if isinstance(event, UserText | Text)]
+        assert words.index("begun") < words.index("say more") < words.index("more")
         assert await order_of_turns(room) == [running.id]
 
 

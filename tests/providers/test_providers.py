@@ -187,6 +187,22 @@ async def test_a_signed_out_agent_says_how_to_sign_in_and_is_asked_again_soon(
         assert (await room.until_ready("goose")).usable
 
 
+@pytest.mark.scenario("providers: a refused prompt outranks a probe that was under way")
+async def test_a_probe_that_began_before_a_refusal_does_not_undo_it(tmp_path: Path, database_url: str) -> None:
+    install(tmp_path / "bin", "goose", "1.2.3")
+    write_overrides(tmp_path / OVERRIDES, QUIET)
+    probe = ScriptedProbe(held={"goose": anyio.Event()})
+    async with open_room(tmp_path, database_url, probe=probe) as room:
+        await room.row("goose")
+        await probe.until_asked(1)
+
+        await room.providers.mark_signed_out("goose", (), of_prompt=True)
+        probe.held["goose"].set()
+
+        row = await room.until("goose", lambda row: row.status != "loading" and bool(row.models))
+        assert (row.signed_in, row.usable) == (False, False)
+
+
 @pytest.mark.scenario("providers: a failed probe is explained and then forgotten")
 async def test_a_failed_probe_keeps_what_was_known_and_a_good_one_clears_it(tmp_path: Path, database_url: str) -> None:
     install(tmp_path / "bin", "goose", "1.2.3")

@@ -1,10 +1,10 @@
 """Snapshots and differences: everything that changed, and nothing of the user's touched."""
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
+from anyio import fail_after, sleep
 
 from coder.errors import GitError
 from coder.model.changes import FileDifference
@@ -13,7 +13,7 @@ from coder.worktrees import tree
 from coder.worktrees.hunks import text_diff
 from coder.worktrees.moves import Move, move_in_tree
 from coder.worktrees.names import shown_name, stored_name
-from tests.worktrees.room import open_room
+from tests.worktrees.room import Room, open_room
 
 TEXT = "".join(f"line {number}\n" for number in range(30))
 SAMPLE: dict[str, str | bytes] = {**FILES, "src/long.py": TEXT, "old/name.txt": TEXT[5:], "script.sh": "echo\n"}
@@ -123,22 +123,6 @@ async def test_a_submodule_is_left_out(tmp_path: Path) -> None:
     write_files(room.worktree, {"sub/README.md": "changed\n", "beside.txt": "x\n"})
 
     assert [short(each) for each in await room.differences()] == [("create", "beside.txt", None)]
-
-
-async def test_pipes_and_sockets_are_left_out(tmp_path: Path) -> None:
-    room = await open_room(tmp_path, SAMPLE)
-    os.mkfifo(room.worktree / "fifo")
-    (room.worktree / "script.sh").unlink()
-    os.mkfifo(room.worktree / "script.sh")
-    with socket.socket(socket.AF_UNIX) as listener:
-        folder = os.open(room.worktree, os.O_RDONLY)
-        try:
-            listener.bind(f"/proc/self/fd/{folder}/socket")
-        finally:
-            os.close(folder)
-        found = [short(each) for each in await room.differences()]
-
-    assert found in ([], [("delete", "script.sh", None)])
 
 
 async def test_a_folder_in_place_of_a_file_and_the_other_way_round(tmp_path: Path) -> None:
@@ -299,3 +283,47 @@ async def test_a_lost_shadow_is_an_error_and_not_an_empty_base(tmp_path: Path) -
 
     with pytest.raises(GitError):
         await tree.open_shadow(tmp_path / "elsewhere.git", room.repo, room.worktree, moved)
+
+
+def written(room: Room) -> dict[str, int]:
+    """When each file of the shadow was last written."""
+    return {str(path): path.stat().st_mtime_ns for path in room.shadow.git_dir.rglob("*") if path.is_file()}
+
+
+@pytest.mark.scenario("worktrees: Nothing has changed")
+async def test_a_snapshot_of_what_has_not_changed_writes_nothing(tmp_path: Path) -> None:
+    room = await open_room(tmp_path, SAMPLE)
+    write_files(room.worktree, {"new.txt": "x\n"})
+    first = await tree.snapshot(room.shadow)
+    # the index that came with the worktree is written anew once, in a later second than its files
+    with fail_after(5):
+        while (room.shadow.git_dir / "unsettled").exists():
+            assert await tree.snapshot(room.shadow) == first
+            await sleep(0.1)
+    before = written(room)
+
+    assert await tree.snapshot(room.shadow) == first
+    assert written(room) == before
+
+
+@pytest.mark.scenario("worktrees: Nothing has changed")
+@pytest.mark.parametrize("note", ["old", "torn", "none"])
+async def test_a_host_that_died_before_it_noted_the_tree_finds_the_right_one(tmp_path: Path, note: str) -> None:
+    room = await open_room(tmp_path, SAMPLE)
+    first = await tree.snapshot(room.shadow)
+    record = room.shadow.git_dir / "last-tree"
+    old = record.read_text()
+    (room.worktree / "script.sh").write_text("ech0\n")
+    second = await tree.snapshot(room.shadow)
+    match note:
+        case "old":
+            record.write_text(old)
+        case "torn":
+            record.write_text(record.read_text()[:30])
+        case _:
+            record.unlink()
+
+    assert first != second
+    assert await tree.snapshot(room.shadow) == second
+    (room.worktree / "script.sh").write_text("echo\n")
+    assert await tree.snapshot(room.shadow) == first

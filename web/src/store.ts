@@ -424,11 +424,20 @@ export const closeSession = (id: string, force: boolean) =>
 
 let providerTimer: ReturnType<typeof setTimeout> | undefined;
 
+let isProvidersStale = false;
+
+/** Ask for every provider anew; asked for while an answer is on its way, it is asked once more after that. */
 export async function refreshProviders(): Promise<void> {
   clearTimeout(providerTimer);
+  if (pane().deeds.providers?.state === "busy") {
+    isProvidersStale = true;
+    return;
+  }
+  isProvidersStale = false;
   await doing("providers", async () => {
     noteProviders(await api.providers());
   });
+  if (isProvidersStale) await refreshProviders();
 }
 
 export const probeProviders = (id: string | null) =>

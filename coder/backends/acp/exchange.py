@@ -12,6 +12,7 @@ from coder.backends.base import TurnResult
 from coder.backends.turn import AgentLimits, Turn
 from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AgentTimeout
+from coder.model.events import UserText
 from coder.model.values import Json
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Exchange:
         return self._turn.result()
 
     async def steer(self, words: str, blocks: list[Json]) -> bool:
-        """Put more input into the running turn; whether the agent has taken it.
+        """Put more input into the running turn; whether the agent has taken it. It is then told as `user_text`.
 
         Raises:
             AgentTimeout, AgentDied: it is not known whether it was taken.
@@ -57,20 +58,26 @@ class Exchange:
             return False
         translator = self._feed.translator
         translator.expect_echo(words)
-        outcome: str | None = None
+        is_taken = False
+
+        async def hear(pending: Pending) -> None:
+            # in order with what the agent says: its answer to these words must not be told before them
+            nonlocal is_taken
+            if is_taken := text(fields(pending.result).get("outcome")) in _TAKEN:
+                await self._feed.pass_on([UserText(text=words)])
+
         try:
             # without the wish an agent whose turn has just ended would begin another one that nobody asked for
             wish: Fields = {"steering": {"idleBehavior": "promptRequired"}}
             params: Fields = {"sessionId": self._feed.session, "prompt": blocks, "_meta": dict(wish)}
-            result = await self._connection.peer.request(STEERING, params, timeout=self._limits.request)
-            outcome = text(fields(result).get("outcome"))
+            await self._connection.peer.request(STEERING, params, timeout=self._limits.request, on_answer=hear)
         except (AgentTimeout, AgentDied):
             raise
         except AgentProtocolError as error:
             logger.info("not steered: %s", error, extra={"agent": self._agent})
-        if outcome not in _TAKEN:
+        if not is_taken:
             translator.forget_echo(words)
-        return outcome in _TAKEN
+        return is_taken
 
     async def heard_state(self, update: Fields) -> None:
         """The agent tells the state of its session; version 1 has none."""
