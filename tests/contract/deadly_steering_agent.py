@@ -2,9 +2,8 @@
 
 import os
 
-from coder.model.values import Json
 from coder.testing.agent import Agent
-from coder.testing.wire import Fields, Peer
+from coder.testing.wire import Fields, Json, Peer
 
 
 class DeadlySteering(Agent):
