@@ -3,7 +3,8 @@ import { useEffect, useState, type ReactNode } from "react";
 
 import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { ProviderSnapshot } from "./protocol.ts";
-import { dismiss, enableProvider, probeProviders, refreshProviders, usePane } from "./store.ts";
+import { enableProvider, probeProviders, refreshProviders } from "./providers.ts";
+import { dismiss, usePane } from "./store.ts";
 import { clockOf, countOf } from "./words.ts";
 
 /** Every provider: is it there, signed in, usable; and if not, what to do. */

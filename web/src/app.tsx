@@ -2,6 +2,7 @@ import { useEffect, useState } from "react";
 
 import { Agents } from "./agents.tsx";
 import { Button, Spinner } from "./controls.tsx";
+import { begin, keepCurrent } from "./follow.ts";
 import { LinkBanner } from "./link.tsx";
 import { Login } from "./login.tsx";
 import { Mark } from "./mark.tsx";
@@ -9,7 +10,7 @@ import { NewSession, NewSessionForm } from "./new-session.tsx";
 import { useRoute, type Route } from "./route.ts";
 import { MenuButton, SessionScreen } from "./session.tsx";
 import { Sidebar } from "./sidebar.tsx";
-import { activityIn, begin, keepCurrent, sessionIn, usePane } from "./store.ts";
+import { activityIn, sessionIn, usePane } from "./store.ts";
 
 export function App() {
   const screen = usePane((state) => state.screen);

@@ -3,9 +3,10 @@ import { useEffect, useLayoutEffect, useRef, useState } from "react";
 
 import { Button } from "./controls.tsx";
 import { urgencyOf, type View } from "./fold.ts";
+import { cancel, prompt } from "./prompts.ts";
 import type { ProviderSnapshot } from "./protocol.ts";
 import { addressOf } from "./route.ts";
-import { cancel, prompt, usePane } from "./store.ts";
+import { usePane } from "./store.ts";
 import { URGENCY, obstacleOf, tokensOf } from "./words.ts";
 
 type Urgency = keyof typeof URGENCY;

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "react";
 
-import { connectNow, usePane } from "./store.ts";
+import { connectNow } from "./follow.ts";
+import { usePane } from "./store.ts";
 
 function useSecondsUntil(time: number): number {
   const [now, setNow] = useState(Date.now);

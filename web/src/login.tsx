@@ -1,8 +1,9 @@
 import { useState } from "react";
 
 import { Button, FIELD, Field, Trouble } from "./controls.tsx";
+import { logIn } from "./follow.ts";
 import { Mark } from "./mark.tsx";
-import { logIn, usePane } from "./store.ts";
+import { usePane } from "./store.ts";
 
 export function Login() {
   const trouble = usePane((state) => state.trouble);

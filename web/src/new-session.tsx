@@ -4,7 +4,8 @@ import { useMemo, useState } from "react";
 import { newKey, wordsOf } from "./api.ts";
 import { Button, Dialog, FIELD, Field, Trouble } from "./controls.tsx";
 import { go } from "./route.ts";
-import { openSession, registerProject, usePane } from "./store.ts";
+import { openSession, registerProject } from "./sessions.ts";
+import { usePane } from "./store.ts";
 
 const OTHER = "";
 

@@ -3,8 +3,9 @@ import { useEffect, useState } from "react";
 
 import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { PermissionItem } from "./fold.ts";
+import { answer } from "./prompts.ts";
 import type { PermissionOption, PermissionRequest } from "./protocol.ts";
-import { answer, dismiss, usePane } from "./store.ts";
+import { dismiss, usePane } from "./store.ts";
 import { ToolBody, hasBody } from "./tool.tsx";
 import { shownTitle } from "./words.ts";
 

@@ -5,11 +5,13 @@ import { Changes } from "./changes.tsx";
 import { Composer } from "./composer.tsx";
 import { Badge, Button, Dialog, FIELD, Field, IconButton, Spinner, Trouble } from "./controls.tsx";
 import { activityOf, type View } from "./fold.ts";
+import { look } from "./follow.ts";
 import { PermissionCard } from "./permission.tsx";
 import type { Session } from "./protocol.ts";
 import { addressOf } from "./route.ts";
+import { closeSession, renameSession } from "./sessions.ts";
 import { SetupLine } from "./setup.tsx";
-import { closeSession, dismiss, look, renameSession, sessionIn, usePane } from "./store.ts";
+import { dismiss, sessionIn, usePane } from "./store.ts";
 import { Transcript } from "./transcript.tsx";
 import { ACTIVITY, AGENT } from "./words.ts";
 

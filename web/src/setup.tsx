@@ -3,7 +3,8 @@ import { useState } from "react";
 import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { View } from "./fold.ts";
 import type { Recipe, Setup } from "./protocol.ts";
-import { actOnSetup, dismiss, usePane } from "./store.ts";
+import { actOnSetup } from "./sessions.ts";
+import { dismiss, usePane } from "./store.ts";
 import { plainOutput, setupWords } from "./words.ts";
 
 /** What keeps prompts waiting, in words, with what can be done about it. Quiet once the setup is through. */

@@ -1,11 +1,12 @@
 import { Bot, LogOut, Plus, TriangleAlert } from "lucide-react";
 
 import { ActivityDot, Button, IconButton, Spinner } from "./controls.tsx";
+import { logOut } from "./follow.ts";
 import { LinkState } from "./link.tsx";
 import { Mark } from "./mark.tsx";
 import type { Session } from "./protocol.ts";
 import { addressOf, type Route } from "./route.ts";
-import { activityIn, logOut, sessionIn, usePane } from "./store.ts";
+import { activityIn, sessionIn, usePane } from "./store.ts";
 import { ACTIVITY } from "./words.ts";
 
 export function Sidebar({ route, onNew }: { route: Route; onNew: (projectId: string | null) => void }) {
