@@ -83,7 +83,6 @@ class _Slot:
     handle: AgentSessionHandle | None = None
     error: CoderError | None = None
     leases: int = 0
-    opened: float = 0.0
     last_used: float = 0.0
 
     @property
@@ -93,6 +92,10 @@ class _Slot:
     @property
     def can_resume(self) -> bool:
         return self.backend is not None and self.backend.capabilities.resume
+
+    @property
+    def is_retired(self) -> bool:
+        return self.backend is not None and self.backend.is_retired
 
     def end(self) -> None:
         """Ask the slot's holder to dispose of the backend, also while it is still starting."""
@@ -149,6 +152,8 @@ class AgentPool:
         finally:
             slot.leases -= 1
             slot.last_used = self._clock()
+            if slot.is_retired and not slot.leases:
+                slot.end()
 
     async def warm(self, options: SessionOptions) -> AgentSession:
         """Start the key's backend if it is cold and return its row."""
@@ -216,13 +221,17 @@ class AgentPool:
             budget.in_a_row = 0
 
     async def sweep(self) -> None:
-        """Evict what has been idle for too long, and let what has grown too old or too large begin afresh."""
-        limits = self._limits
+        """Evict what has been idle for too long, and let what has grown too old or too large begin afresh.
+
+        That takes nobody new from now on, and where it is busy it ends with its turn.
+        """
+        for slot in [slot for slot in self._slots.values() if slot.is_warm and slot.can_resume]:
+            if slot.backend is not None and await self._is_outgrown(slot.backend):
+                slot.backend.retire()
+        at, idle_seconds = self._clock(), self._limits.idle_seconds
         for slot in self._idle_slots():
-            at = self._clock()
-            keep = limits.idle_seconds if slot.can_resume else 4 * limits.idle_seconds
-            is_stale = slot.can_resume and (at - slot.opened >= limits.age_seconds or await self._is_too_large(slot))
-            if (is_stale or at - slot.last_used >= keep) and not slot.leases:
+            keep = idle_seconds if slot.can_resume else 4 * idle_seconds
+            if slot.is_retired or at - slot.last_used >= keep:
                 slot.end()
 
     async def run(self) -> None:
@@ -244,14 +253,16 @@ class AgentPool:
                 f"{options.agent} died {DEATHS} times; it is tried again after {CALM:.0f} s of calm",
                 code="agent_unhealthy",
             )
-        predecessor, slot = slot, _Slot(key, options, opened=self._clock(), last_used=self._clock())
+        predecessor, slot = slot, _Slot(key, options, last_used=self._clock())
         self._slots[key] = slot
         self._make_room()
         self._group.start_soon(self._hold, slot, predecessor)
         return slot
 
-    async def _is_too_large(self, slot: _Slot) -> bool:
-        return slot.backend is not None and await slot.backend.resident_bytes() > self._limits.resident_bytes
+    async def _is_outgrown(self, backend: AgentBackend) -> bool:
+        if backend.is_retired or backend.age() >= self._limits.age_seconds:
+            return True
+        return await backend.resident_bytes() > self._limits.resident_bytes
 
     def _idle_slots(self) -> list[_Slot]:
         idle = [s for s in self._slots.values() if s.is_warm and not s.leases and not s.retire.is_set()]

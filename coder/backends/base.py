@@ -145,6 +145,19 @@ class AgentBackend(Protocol):
         """How much memory the agent and everything it started hold now; 0 where that cannot be told."""
         ...
 
+    def age(self) -> float:
+        """Seconds since the process came up that carries out the turns; 0 where there is none."""
+        ...
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether the process that carries out the turns takes nobody new."""
+        ...
+
+    def retire(self) -> None:
+        """Have that process take nobody new, where several may use one. Whoever uses it now may go on."""
+        ...
+
     def health(self) -> Literal["up", "down"]: ...
 
     async def wait_closed(self) -> None:

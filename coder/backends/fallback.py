@@ -92,6 +92,16 @@ class FallbackBackend:
     async def resident_bytes(self) -> int:
         return await self._backend.resident_bytes()
 
+    def age(self) -> float:
+        return self._backend.age()
+
+    @property
+    def is_retired(self) -> bool:
+        return self._backend.is_retired
+
+    def retire(self) -> None:
+        self._backend.retire()
+
     def health(self) -> Literal["up", "down"]:
         return self._backend.health()
 

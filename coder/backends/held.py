@@ -1,5 +1,6 @@
 """What lives longer than the call that opens it: one task enters it, holds it and leaves it."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,6 +18,9 @@ class Held(ABC):
         self.is_up = False
         self.end: AgentError | None = None
         self.gone = anyio.Event()
+        self.is_retired = False
+        """Whether it takes nobody new."""
+        self._up_at: float | None = None
         self._life = anyio.CancelScope()
 
     async def open(self, group: TaskGroup) -> None:
@@ -24,10 +28,14 @@ class Held(ABC):
         has_come_up = False
         try:
             await group.start(self._live)
-            has_come_up = True
+            has_come_up, self._up_at = True, time.monotonic()
         finally:
             if not has_come_up:
                 self.gone.set()
+
+    def age(self) -> float:
+        """Seconds since it came up; 0 where it never did."""
+        return time.monotonic() - self._up_at if self._up_at is not None else 0.0
 
     def kill(self) -> None:
         """Begin to end it; `gone` follows within the deadlines of the ladder."""

@@ -115,6 +115,30 @@ async def test_the_server_stays_while_somebody_uses_it_and_ends_with_the_last_on
         assert _servers(tmp_path) == []
 
 
+@pytest.mark.scenario("opencode-backend: A shared server that is retired takes nobody new")
+async def test_who_comes_after_a_server_was_retired_gets_another_one_while_the_old_turn_goes_on(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house, house.guest("two") as two:
+        async with house.guest("one") as one:
+            await two.prompt("counter")
+
+            async def move_the_other() -> None:
+                await one.said("chunk 9 ")
+                two.backend.retire()
+                assert (one.backend.is_retired, two.backend.is_retired) == (True, True)
+                await two.backend.dispose()
+                async with house.guest("two", token=two.handle.agent_session_id) as moved:
+                    assert moved.port != one.port
+                    await moved.prompt("counter")
+                    assert "Prompt 2 of this conversation" in moved.stage.said
+                    assert not moved.backend.is_retired
+                    assert len(_servers(tmp_path)) == 2
+
+            result = await one.stage.prompt(one.backend, one.handle, "stream 400 10", meanwhile=move_the_other)
+            assert result.ok
+            assert one.stage.said == "".join(f"chunk {number} " for number in range(400))
+        assert _servers(tmp_path) == []
+
+
 @pytest.mark.scenario("opencode-backend: A session that leaves takes its turn along")
 async def test_a_turn_ends_when_its_session_leaves_and_the_others_go_on(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house, house.guest("one") as one, house.guest("two") as two:

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from coder.client import Client
+from coder.host import Host
 from coder.model.events import AgentStatusChanged, PermissionRequested, Record, Text, TurnEnded
 from coder.model.sessions import AgentSession, Session
 from coder.model.tasks import TaskState
@@ -31,6 +32,7 @@ LONG = 'remember the word marzipan [[text {"n": 2000, "delay": 0.05}]]'
 class Stage:
     """A live host with the real program and one open session."""
 
+    host: Host
     client: Client
     session: Session
     home: Path
@@ -41,7 +43,7 @@ class Stage:
     async def beside(self) -> "Stage":
         """Another session of the same project."""
         session = await self.client.open_session(self.session.project_id)
-        return Stage(self.client, session, self.home, self.without_server)
+        return Stage(self.host, self.client, session, self.home, self.without_server)
 
     async def run_turn(self, text: str, meanwhile: Callable[[Record], None] = lambda _: None) -> TurnEnded:
         """One turn; every permission request is answered with its first option that allows once."""
@@ -82,7 +84,7 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    tmp_path: Path, database_url: str, model_url: str, *, is_shared: bool = False
+    tmp_path: Path, database_url: str, model_url: str, *, is_shared: bool = False, max_memory_mb: int = 4096
 ) -> AsyncGenerator[Stage]:
     try:
         real = real_agent(AGENT, tmp_path / "agent-home", model_url)
@@ -96,10 +98,10 @@ async def open_stage(
     entry = {"command": [str(program)], "env": dict(real.env), "share_server": is_shared}
     (home / "coder-providers.json").write_text(json.dumps({"providers": {AGENT: entry}}))
     repository = make_repository(tmp_path / "repository", FILES)
-    async with open_live_host(home, database_url) as live, live.client() as client:
+    async with open_live_host(home, database_url, pool_max_memory_mb=max_memory_mb) as live, live.client() as client:
         project = await client.register_project(str(repository))
         session = await client.open_session(project.id)
-        yield Stage(client, session, home, flag)
+        yield Stage(live.host, client, session, home, flag)
 
 
 @pytest.mark.scenario("opencode-backend: A turn runs through the real server")
@@ -222,6 +224,40 @@ async def test_two_sessions_share_the_real_server_which_is_killed_and_both_remem
     assert [turn.state for turn in again] == [TaskState.COMPLETED] * 2
     assert [row.agent_session_id for row in after] == [row.agent_session_id for row in rows]
     assert ("nougat" in heard_again, "liquorice" in heard_again) == (True, False)
+
+
+@pytest.mark.scenario("opencode-backend: A shared server that is retired takes nobody new")
+async def test_a_real_shared_server_that_grew_too_large_is_left_one_by_one_and_nobody_forgets(
+    tmp_path: Path, database_url: str
+):
+    with open_model_server() as model_url, anyio.fail_after(SECONDS):
+        async with open_stage(tmp_path, database_url, model_url, is_shared=True, max_memory_mb=1) as one:
+            two, has_begun, ends, heard = await one.beside(), anyio.Event(), list[TurnEnded](), list[str]()
+            await two.run_turn('remember the word nougat [[text {"text":"Noted."}]]')
+            (old,) = one.server_pids()
+
+            async def run_long() -> None:
+                ends.append(await one.run_turn(LONG, _at_first_text(has_begun.set)))
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(run_long)
+                await has_begun.wait()
+                await one.host.pool.sweep()
+                moved = await two.run_turn('[[text {"text":"Moved."}]]')
+                heard.append(await _last_request(model_url))
+                assert (moved.state, ends) == (TaskState.COMPLETED, [])
+                assert len(one.server_pids() - {old}) == 1
+                (task,) = (await one.client.tasks(one.session.id)).items
+                await one.client.cancel_task(task.id)
+            while old in one.server_pids():
+                await anyio.sleep(0.1)
+            again = await one.run_turn('[[text {"text":"Back."}]]')
+            heard.append(await _last_request(model_url))
+            assert len(one.server_pids()) == 1
+        assert one.server_pids() == set()
+
+    assert [turn.state for turn in (*ends, again)] == [TaskState.CANCELLED, TaskState.COMPLETED]
+    assert ("nougat" in heard[0], "marzipan" in heard[1]) == (True, True)
 
 
 def _at_first_text(act: Callable[[], None]) -> Callable[[Record], None]:

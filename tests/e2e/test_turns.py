@@ -280,6 +280,21 @@ async def test_an_agent_over_its_age_or_size_is_renewed_and_goes_on(
         assert "waking" in [e.status for e in await room.events() if e.type == "agent_status"]
 
 
+@pytest.mark.scenario("pool: a busy agent that is too old begins afresh after its turn")
+async def test_an_agent_that_grows_too_old_in_its_turn_is_renewed_when_that_has_ended(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url, pool_max_memory_mb=1) as room:
+        await room.prompt("counter")
+        task = await room.submit("say begun; sleep 60000")
+        await room.seen(lambda record: record.event.type == "text" and record.task_id == task.id)
+        await room.host.pool.sweep()
+        assert room.host.pool.health().leased == 1
+        await room.host.dispatcher.cancel(task.id)
+        await room.seen(lambda record: record.event.type == "agent_status" and record.event.status == "cold")
+        assert "3" in await room.text_of(await room.prompt("counter"))
+
+
 @pytest.mark.scenario("dispatch: a task that was claimed but not sent waits again")
 async def test_a_task_claimed_by_a_dead_host_before_its_prompt_was_sent_runs_once(
     tmp_path: Path, database_url: str

@@ -106,6 +106,17 @@ class AcpBackend:
     async def resident_bytes(self) -> int:
         return await self._connection.resident_bytes() if self._connection else 0
 
+    def age(self) -> float:
+        return self._connection.age() if self._connection else 0.0
+
+    @property
+    def is_retired(self) -> bool:
+        return self._connection is not None and self._connection.is_retired
+
+    def retire(self) -> None:
+        if self._connection:
+            self._connection.is_retired = True
+
     async def wait_closed(self) -> None:
         await (self._connection.gone if self._connection else self._disposed).wait()
 

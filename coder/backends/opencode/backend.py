@@ -103,6 +103,17 @@ class OpencodeBackend:
     async def resident_bytes(self) -> int:
         return await self._seat.resident_bytes() if self._seat else 0
 
+    def age(self) -> float:
+        return self._seat.server_age() if self._seat else 0.0
+
+    @property
+    def is_retired(self) -> bool:
+        return self._seat is not None and self._seat.is_server_retired
+
+    def retire(self) -> None:
+        if self._seat:
+            self._seat.retire_server()
+
     async def wait_closed(self) -> None:
         await (self._seat.gone if self._seat else self._disposed).wait()
 

@@ -4,7 +4,9 @@ A server keeps the conversations of one agent of one session, or of one project 
 its own, under the folder that the host gives. Sign-ins and configuration are the user's: they are linked, not copied.
 """
 
+import os
 import shlex
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,14 +55,13 @@ class Home:
         return self.folder / kind.lower()
 
     def prepare(self, env: Mapping[str, str], version: str) -> None:
-        """Make the folders and links; may be done again. Blocks."""
+        """Make the folders and links; may be done again, also while a server lives there. Blocks."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.cwd, *(self.place(kind) / "opencode" for kind in _FOLDERS)):
             folder.mkdir(parents=True, exist_ok=True)
         self._link_what_is_the_users(env)
         self._seed_plugin_package(version)
-        self.shell.write_text(_shell(env))
-        self.shell.chmod(0o700)
+        _write(self.shell, _shell(env).encode(), mode=0o700)
 
     def environment(self, env: Mapping[str, str], worktree: Path | None) -> dict[str, str]:
         """What the server, or the same program as an ACP agent, is started with; a shared one knows no worktree."""
@@ -87,8 +88,8 @@ class Home:
         wanted: Fields = {"dependencies": {PLUGIN_PACKAGE: version}}
         lock: Fields = {"lockfileVersion": 3, "packages": {"": dict(wanted)}}
         (folder / "node_modules").mkdir(exist_ok=True)
-        (folder / "package.json").write_bytes(orjson.dumps(wanted))
-        (folder / "package-lock.json").write_bytes(orjson.dumps(lock))
+        _write(folder / "package.json", orjson.dumps(wanted))
+        _write(folder / "package-lock.json", orjson.dumps(lock))
 
 
 def find_instructions(worktree: Path) -> Path | None:
@@ -107,9 +108,20 @@ def _users(env: Mapping[str, str], kind: str) -> Path:
 
 
 def _link(path: Path, target: Path) -> None:
-    if path.is_symlink() or not path.exists():
-        path.unlink(missing_ok=True)
-        path.symlink_to(target)
+    is_link = path.is_symlink()
+    if path.readlink() == target if is_link else path.exists():
+        return
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
+def _write(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """All at once: another server of this home may be reading it."""
+    handle, made = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+    Path(made).chmod(mode)
+    Path(made).replace(path)
 
 
 def _shell(env: Mapping[str, str]) -> str:

@@ -64,6 +64,19 @@ class Seat(Held):
         """How much memory the server and all it started hold now, whoever else uses it."""
         return await self._server.resident_bytes() if self._server else 0
 
+    def server_age(self) -> float:
+        """Seconds since the server came up, whoever it came up for."""
+        return self._server.age() if self._server else 0.0
+
+    @property
+    def is_server_retired(self) -> bool:
+        return self._server is not None and self._server.is_retired
+
+    def retire_server(self) -> None:
+        """Have the server take nobody new; it ends when the last one has left it."""
+        if self._server:
+            self._server.is_retired = True
+
     async def _hold(self, task_status: TaskStatus[None]) -> None:
         if not await anyio.Path(self.worktree).is_dir():
             raise AgentUnavailable(f"{self._label}: the worktree is gone: {self.worktree}")

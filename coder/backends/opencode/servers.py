@@ -1,4 +1,8 @@
-"""The servers that run, each for those who live in its home: the first one in starts it, the last one out ends it."""
+"""The servers that run, each for those who live in its home: the first one in starts it, the last one out ends it.
+
+A server that is retired takes nobody new: who comes then starts another one in the same home, and those who are left
+go on beside it until they leave.
+"""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -25,7 +29,7 @@ class _Running:
 
 
 class Servers:
-    """At most one server runs in a home. Made by `open_servers`."""
+    """At most one server of a home takes sessions in. Made by `open_servers`."""
 
     def __init__(self, group: TaskGroup, supervisor: Supervisor, limits: AgentLimits, folder: Path) -> None:
         self._group = group
@@ -60,9 +64,9 @@ class Servers:
     async def _join(self, home: Home, fresh: Server) -> _Running:
         async with self._door(home):
             running = self._running.get(home.folder)
-            if running is None or not running.server.is_up:
-                if running is not None:
-                    # two servers in one home would be in each other's way
+            if running is None or not running.server.is_up or running.server.is_retired:
+                if running is not None and not running.server.is_up:
+                    # it may still be writing, and what it started may be running
                     await running.server.gone.wait()
                 await fresh.open(self._group)
                 running = self._running[home.folder] = _Running(fresh)
