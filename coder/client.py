@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
 from coder import errors
-from coder.errors import CoderError, Unavailable
+from coder.errors import UNREACHABLE, CoderError, Unavailable
 from coder.model.branches import BranchCommit, BranchStatus, BranchUpdate, CommitWhat, OnConflict, UpdateHow
 from coder.model.changes import Change, ChangeDetail, ChangeStatus, Target
 from coder.model.checkpoints import Checkpoint, CheckpointDetail
@@ -67,9 +67,6 @@ from coder.protocol import (
     Welcome,
     server_frame,
 )
-
-UNREACHABLE = "host_unreachable"
-"""The code of the error raised when no host answers at the URL."""
 
 Model = TypeVar("Model", bound=BaseModel)
 

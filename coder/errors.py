@@ -6,6 +6,9 @@ No framework types here: `coder.api.errors` alone turns these into HTTP statuses
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+UNREACHABLE = "host_unreachable"
+"""The code of the error that a client raises when no host answers at the URL."""
+
 
 class CoderError(Exception):
     """An expected failure. `code` is stable and part of the API; `str(error)` is for people."""

@@ -9,8 +9,8 @@ import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from coder.client import UNREACHABLE, Client, EventStream
-from coder.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, UnusableRepository
+from coder.client import Client, EventStream
+from coder.errors import UNREACHABLE, InvalidInput, NotAuthenticated, NotFound, Unavailable, UnusableRepository
 from coder.model.events import Record, Text
 from coder.protocol import Prompt, SnapshotFrame, TaskPatch
 from coder.testing.harness import LiveHost, open_live_host

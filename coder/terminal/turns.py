@@ -1,9 +1,7 @@
-"""What the command line shows: tables, and a turn as it happens. Nothing an agent says reaches the terminal raw."""
+"""A turn as it happens, and the answers to what the agent asks."""
 
-import shlex
 import signal
 import sys
-import unicodedata
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -32,53 +30,9 @@ from coder.model.setups import Setup
 from coder.model.tasks import ENDED, Task, TaskState
 from coder.model.tool_calls import ToolCall
 from coder.protocol import Prompt, SnapshotFrame
+from coder.terminal.text import visible, visible_line
 
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _ENDED = ("completed", "failed")
-
-
-def visible(text: str) -> str:
-    """The text with every control, bidi and invisible character spelled out; new lines and tabs stay."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character if character in "\n\t" or unicodedata.category(character) not in _INVISIBLE else _spelled(character)
-        for character in text
-    )
-
-
-def visible_line(text: str) -> str:
-    """As `visible`, on one line."""
-    return visible(text).replace("\n", "\\n").replace("\t", " ")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns under their heads."""
-    lines = [list(head), *([visible_line(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-
-
-def setup_text(setup: Setup) -> str:
-    """What a worktree's setup would run, how it stands, and the end of its log."""
-    lines = [f"setup {setup.state}" + (", prompts wait for it" if setup.holds else "")]
-    if setup.error:
-        lines.append(f"error {setup.error.message}")
-    if setup.source:
-        lines.append(f"file {setup.source} sha256:{setup.digest}")
-    if recipe := setup.recipe:
-        steps = {"setup": recipe.setup, "teardown": recipe.teardown}
-        lines += [f"{name} command: {_command(step.command)}" for name, step in steps.items() if step]
-        lines += [f"variable {name}={value}" for name, value in recipe.env.items()]
-    lines += [f"port {name}={port}" for name, port in setup.ports.items()]
-    shown = "\n".join(visible_line(line) for line in lines)
-    return f"{shown}\n{visible(setup.log)}".rstrip("\n")
-
-
-def _command(command: str | Sequence[str]) -> str:
-    return command if isinstance(command, str) else shlex.join(command)
 
 
 class Transcript:
@@ -258,8 +212,3 @@ async def _interruptible(
 
 def _option_of(request: PermissionRequest, kinds: Sequence[str]) -> PermissionOption | None:
     return next((option for kind in kinds for option in request.options if option.kind == kind), None)
-
-
-def _spelled(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,96 @@
+"""Commands about changes by their ids."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from coder.client import Client
+from coder.commands.calls import all_pages, call
+from coder.commands.reach import JsonFlag, Reason, group
+from coder.commands.shown import show, show_one
+from coder.errors import InvalidInput
+from coder.model.changes import Change, ChangeStatus
+from coder.terminal.text import visible, visible_line
+
+commands = group()
+changes = group("What agents changed and nobody has decided yet.")
+commands.add_typer(changes, name="changes")
+
+
+@changes.command(name="list")
+def list_changes(
+    context: typer.Context,
+    session: str,
+    status: Annotated[ChangeStatus | None, typer.Option()] = ChangeStatus.PENDING,
+    everything: Annotated[bool, typer.Option("--all", help="Decided ones too.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """The changes of a session that wait for a decision."""
+    wanted = None if everything else status
+    found = call(context, lambda client: all_pages(lambda cursor: client.changes(session, wanted, cursor=cursor)))
+    show(as_json, found, ("ID", "STATUS", "AGENT", "CHANGE", "FILE"), _change_row)
+
+
+@changes.command(name="show")
+def show_change(context: typer.Context, id: str, as_json: JsonFlag = False) -> None:
+    """One change with its diff."""
+    change = call(context, lambda client: client.change(id))
+    show_one(
+        as_json, change, f"{change.status} {change.operation} {visible_line(change.file_path)}\n{visible(change.diff)}"
+    )
+
+
+@changes.command(name="apply")
+def apply_changes(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument()] = None,
+    session: Annotated[str | None, typer.Option(help="Everything pending in this session.")] = None,
+    reason: Reason = None,
+) -> None:
+    """Write changes into the project's checkout. A conflict writes nothing."""
+    one, every = partial(Client.apply_change, reason=reason), partial(Client.apply_changes, reason=reason)
+    _decide(context, ids, session, one, every)
+
+
+@changes.command(name="reject")
+def reject_changes(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument()] = None,
+    session: Annotated[str | None, typer.Option(help="Everything pending in this session.")] = None,
+    reason: Reason = None,
+) -> None:
+    """Put the base content back into the worktree."""
+    one, every = partial(Client.reject_change, reason=reason), partial(Client.reject_changes, reason=reason)
+    _decide(context, ids, session, one, every)
+
+
+@changes.command(name="revert")
+def revert_changes(context: typer.Context, ids: list[str], reason: Reason = None) -> None:
+    """Take applied changes out of the checkout again."""
+    _decide(context, ids, None, partial(Client.revert_change, reason=reason), None)
+
+
+def _decide(
+    context: typer.Context,
+    ids: Sequence[str] | None,
+    session: str | None,
+    decide: Callable[[Client, str], Awaitable[Change]],
+    decide_all: Callable[[Client, str], Awaitable[Sequence[Change]]] | None,
+) -> None:
+    if bool(ids) == bool(session):
+        raise InvalidInput("give the ids of changes, or --session for everything that is pending in it")
+
+    async def run(client: Client) -> Sequence[Change]:
+        if session and decide_all:
+            return await decide_all(client, session)
+        return [await decide(client, id) for id in ids or ()]
+
+    for change in call(context, run):
+        typer.echo(f"{change.status} {visible_line(change.file_path)}")
+
+
+def _change_row(change: Change) -> Sequence[str]:
+    counts = f"{change.operation} +{change.added_lines} -{change.deleted_lines}"
+    return (change.id, change.status, change.agent, counts, change.file_path)

@@ -1,0 +1,82 @@
+"""Commands about the agents that the host knows how to start."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from coder.commands.calls import call, settings_of
+from coder.commands.reach import JsonFlag, group
+from coder.commands.shown import show
+from coder.errors import InvalidInput
+from coder.model.providers import ProviderSnapshot
+from coder.model.values import Json
+from coder.providers.overrides import OverrideFile, parse_override, patched, save_overrides
+from coder.providers.registry import load_registry
+from coder.settings import inherited_environment
+
+commands = group()
+providers = group("Agents that the host knows how to start.")
+commands.add_typer(providers, name="providers")
+
+
+@providers.command(name="list")
+def list_providers(
+    context: typer.Context, force: Annotated[bool, typer.Option("--force")] = False, as_json: JsonFlag = False
+) -> None:
+    """Every provider, and whether it can be used."""
+    found = call(context, lambda client: client.providers(force=force))
+    show(as_json, found, ("ID", "LABEL", "STATUS", "VERSION", "NOTE"), _provider_row)
+
+
+@providers.command(name="refresh")
+def refresh_providers(
+    context: typer.Context, ids: Annotated[list[str] | None, typer.Argument()] = None, as_json: JsonFlag = False
+) -> None:
+    """Ask the agents again what they offer."""
+    found = call(context, lambda client: client.refresh_providers(ids or None))
+    show(as_json, found, ("ID", "LABEL", "STATUS", "VERSION", "NOTE"), _provider_row)
+
+
+@providers.command(name="add")
+def add_provider(
+    context: typer.Context,
+    id: str,
+    command: Annotated[list[str], typer.Argument(help="The program and its arguments, after --.")],
+    label: Annotated[str | None, typer.Option()] = None,
+    description: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Add an agent that speaks ACP to the override file of this machine."""
+    entry: dict[str, Json] = {"extends": "acp", "label": label or id, "command": list(command), "enabled": True}
+    if description:
+        entry["description"] = description
+    settings = settings_of(context)
+    registry = load_registry(settings.resolved_providers_path, inherited_environment())
+    parse_override(id, entry, registry.builtin)
+    _write_override(registry.file, id, entry)
+    typer.echo(f"{id} is in {registry.file.path}")
+
+
+@providers.command(name="enable")
+def enable_provider(context: typer.Context, id: str) -> None:
+    """Offer a provider again."""
+    call(context, lambda client: client.patch_providers({id: {"enabled": True}}, merge_fields=True))
+
+
+@providers.command(name="disable")
+def disable_provider(context: typer.Context, id: str) -> None:
+    """Stop offering a provider."""
+    call(context, lambda client: client.patch_providers({id: {"enabled": False}}, merge_fields=True))
+
+
+def _write_override(file: OverrideFile, id: str, entry: Json) -> None:
+    if file.document is None:
+        raise InvalidInput(f"{file.path} {file.damage[0].message}; mend it first")
+    entries = patched(file.raw, {id: entry if isinstance(entry, dict) else {}}, merge=False)
+    save_overrides(file.path, {**file.document, "providers": entries}, file.stamp)
+
+
+def _provider_row(provider: ProviderSnapshot) -> Sequence[str]:
+    state = "disabled" if not provider.enabled else provider.status if provider.installed else "not installed"
+    note = provider.error or ("" if provider.installed else provider.install_hint)
+    return (provider.id, provider.label, state, provider.version or "", note)

@@ -1,0 +1,35 @@
+"""Text as a terminal may show it: nothing that an agent wrote reaches it raw."""
+
+import unicodedata
+from collections.abc import Sequence
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+
+def visible(text: str) -> str:
+    """The text with every control, bidi and invisible character spelled out; new lines and tabs stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character if character in "\n\t" or unicodedata.category(character) not in _INVISIBLE else _spelled(character)
+        for character in text
+    )
+
+
+def visible_line(text: str) -> str:
+    """As `visible`, on one line."""
+    return visible(text).replace("\n", "\\n").replace("\t", " ")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns under their heads."""
+    lines = [list(head), *([visible_line(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
