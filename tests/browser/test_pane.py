@@ -5,34 +5,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, WebSocketRoute, expect
+from playwright.async_api import WebSocketRoute, expect
 
 from coder.protocol import ProviderPatch
 from coder.testing.harness import open_live_host
 from coder.testing.repositories import make_repository
 from tests.browser.pane import open_browser, open_pane
+from tests.browser.steps import open_session, send
 
 HOSTILE = (
     "say <script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">\\n\\n"
     "[run](javascript:document.title='owned') [away](https://elsewhere.example/page) "
     "![pixel](https://elsewhere.example/pixel.png)\\n\\nThe end of it"
 )
-
-
-async def open_session(page: Page, repository: Path, name: str = "First session") -> None:
-    """Register the repository in a fresh pane and open a session in it."""
-    await page.get_by_label("Repository path").fill(str(repository))
-    await page.get_by_label("Name").fill(name)
-    await page.get_by_role("button", name="Open session").click()
-    await expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
-    await page.get_by_label("Agent", exact=True).select_option("demo")
-
-
-async def send(page: Page, text: str) -> None:
-    box = page.get_by_role("textbox", name="Prompt")
-    await box.fill(text)
-    await box.press("Enter")
-    await expect(box).to_have_value("")
 
 
 @pytest.mark.scenario("pane: The main job is done in the browser")

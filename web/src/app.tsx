@@ -6,9 +6,11 @@ import { begin, keepCurrent } from "./follow.ts";
 import { LinkBanner } from "./link.tsx";
 import { Login } from "./login.tsx";
 import { Mark } from "./mark.tsx";
-import { NewSession, NewSessionForm } from "./new-session.tsx";
+import { NewSessionForm } from "./new-session.tsx";
+import { applyPreferences } from "./preferences.ts";
 import { useRoute, type Route } from "./route.ts";
 import { MenuButton, SessionScreen } from "./session.tsx";
+import { useDialogs, useKeys } from "./shell.tsx";
 import { Sidebar } from "./sidebar.tsx";
 import { activityIn, sessionIn, usePane } from "./store.ts";
 
@@ -16,6 +18,7 @@ export function App() {
   const screen = usePane((state) => state.screen);
   useEffect(() => void begin(), []);
   useEffect(keepCurrent, []);
+  useEffect(applyPreferences, []);
   if (screen === "login") return <Login />;
   if (screen === "ready") return <Shell />;
   return (
@@ -28,7 +31,8 @@ export function App() {
 function Shell() {
   const route = useRoute();
   const [isMenuOpen, setMenuOpen] = useState(false);
-  const [newIn, setNewIn] = useState<string | null | undefined>(undefined);
+  const { dialogs, openNew, openSettings } = useDialogs(route);
+  useKeys();
   useTitle(route);
   useEffect(() => setMenuOpen(false), [route.place, route.place === "session" ? route.id : ""]);
   const openMenu = () => setMenuOpen(true);
@@ -37,8 +41,9 @@ function Shell() {
       route={route}
       onNew={(projectId) => {
         setMenuOpen(false);
-        setNewIn(projectId);
+        openNew(projectId);
       }}
+      onSettings={openSettings}
     />
   );
   return (
@@ -61,13 +66,13 @@ function Shell() {
                 <MenuButton onClick={openMenu} />
               </div>
               <div className="min-h-0 flex-1">
-                {route.place === "agents" ? <Agents /> : <Home onNew={() => setNewIn(null)} />}
+                {route.place === "agents" ? <Agents /> : <Home onNew={() => openNew(null)} />}
               </div>
             </div>
           )}
         </main>
       </div>
-      {newIn !== undefined && <NewSession projectId={newIn} onClose={() => setNewIn(undefined)} />}
+      {dialogs}
     </div>
   );
 }

@@ -1,8 +1,11 @@
 import { ArrowUp, ChevronDown, Merge, Square, Zap } from "lucide-react";
 import { useEffect, useLayoutEffect, useRef, useState } from "react";
 
+import { useAction } from "./actions.ts";
 import { Button } from "./controls.tsx";
 import { urgencyOf, type View } from "./fold.ts";
+import { IS_APPLE } from "./keys.ts";
+import { keep, kept } from "./local.ts";
 import { cancel, prompt } from "./prompts.ts";
 import type { ProviderSnapshot } from "./protocol.ts";
 import { addressOf } from "./route.ts";
@@ -11,7 +14,7 @@ import { URGENCY, obstacleOf, tokensOf } from "./words.ts";
 
 type Urgency = keyof typeof URGENCY;
 
-const CONTROL = /Mac|iP(hone|ad|od)/.test(navigator.platform) ? "⌘" : "Ctrl";
+const CONTROL = IS_APPLE ? "⌘" : "Ctrl";
 
 interface Choice {
   agent: string | null;
@@ -21,23 +24,6 @@ interface Choice {
 }
 
 const NO_CHOICE: Choice = { agent: null, models: {}, modes: {}, thinking: {} };
-
-function kept<Value>(name: string, otherwise: Value): Value {
-  try {
-    return JSON.parse(localStorage.getItem(name) ?? "null") ?? otherwise;
-  } catch {
-    return otherwise;
-  }
-}
-
-function keep(name: string, value: unknown): void {
-  try {
-    if (value === "") localStorage.removeItem(name);
-    else localStorage.setItem(name, JSON.stringify(value));
-  } catch {
-    // Without storage a draft lives as long as the page.
-  }
-}
 
 /** Words that are not sent yet survive a reload; so does the choice of agent, model and mode. */
 export function Composer({ id, view }: { id: string; view: View }) {
@@ -89,15 +75,8 @@ export function Composer({ id, view }: { id: string; view: View }) {
     setText("");
   };
 
-  useEffect(() => {
-    if (!running) return;
-    const stop = (event: KeyboardEvent) => {
-      if (event.key === "Escape" && !event.defaultPrevented && !event.isComposing && !document.querySelector("dialog[open]"))
-        void cancel(running.id);
-    };
-    window.addEventListener("keydown", stop);
-    return () => window.removeEventListener("keydown", stop);
-  }, [running]);
+  useAction("turn.stop", running && !running.cancel_requested && (() => void cancel(running.id)));
+  useAction("prompt.focus", () => box.current?.focus());
 
   return (
     <form

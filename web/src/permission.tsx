@@ -1,29 +1,21 @@
 import { Check, ShieldQuestion, X } from "lucide-react";
 import { useEffect, useState } from "react";
 
+import { useAction, useKeysOf, type ActionId } from "./actions.ts";
 import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { PermissionItem } from "./fold.ts";
+import { shownChord, spokenChord } from "./keys.ts";
 import { answer } from "./prompts.ts";
 import type { PermissionOption, PermissionRequest } from "./protocol.ts";
 import { dismiss, usePane } from "./store.ts";
 import { ToolBody, hasBody } from "./tool.tsx";
 import { shownTitle } from "./words.ts";
 
-/** The question that blocks the turn, with the agent's own answers. Digits choose, unless one is writing. */
+/** The question that blocks the turn, with the agent's own answers. Digits choose, with Alt also while one is writing. */
 export function PermissionCard({ request, more, root }: { request: PermissionRequest; more: number; root: string | null }) {
   const deed = usePane((state) => state.deeds[`answer:${request.id}`]);
   const isBusy = deed?.state === "busy";
   const [isOpen, setOpen] = useState(true);
-  useEffect(() => {
-    const choose = (event: KeyboardEvent) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || isWriting(event.target) || document.querySelector("dialog[open]"))
-        return;
-      const option = /^[1-9]$/.test(event.key) ? request.options[Number(event.key) - 1] : undefined;
-      if (option) void answer(request.id, option.id);
-    };
-    window.addEventListener("keydown", choose);
-    return () => window.removeEventListener("keydown", choose);
-  }, [request]);
   return (
     <section
       aria-label="Permission request"
@@ -51,20 +43,7 @@ export function PermissionCard({ request, more, root }: { request: PermissionReq
       )}
       <div className="flex flex-wrap items-center gap-2 border-t border-line bg-ask-soft px-3.5 py-2.5">
         {request.options.map((option, at) => (
-          <Button
-            key={option.id}
-            look={lookOf(option, at)}
-            disabled={isBusy}
-            onClick={() => void answer(request.id, option.id)}
-            aria-keyshortcuts={at < 9 ? String(at + 1) : undefined}
-          >
-            {at < 9 && (
-              <kbd aria-hidden className="font-mono text-2xs opacity-60">
-                {at + 1}
-              </kbd>
-            )}
-            {option.name}
-          </Button>
+          <Option key={option.id} option={option} at={at} isBusy={isBusy} onChoose={() => void answer(request.id, option.id)} />
         ))}
         {isBusy && <Spinner />}
         <Countdown until={request.expires_at} />
@@ -78,13 +57,38 @@ export function PermissionCard({ request, more, root }: { request: PermissionReq
   );
 }
 
+interface OptionProps {
+  option: PermissionOption;
+  at: number;
+  isBusy: boolean;
+  onChoose: () => void;
+}
+
+function Option({ option, at, isBusy, onChoose }: OptionProps) {
+  const id: ActionId = `permission.${at + 1}`;
+  const keys = useKeysOf(id);
+  useAction(id, !isBusy && onChoose);
+  return (
+    <Button
+      look={lookOf(option, at)}
+      disabled={isBusy}
+      onClick={onChoose}
+      title={keys.map((chord) => shownChord(chord)).join(", or while writing ") || undefined}
+      aria-keyshortcuts={keys.map((chord) => spokenChord(chord)).join(" ") || undefined}
+    >
+      {keys[0] && (
+        <kbd aria-hidden className="font-mono text-2xs">
+          {shownChord(keys[0])}
+        </kbd>
+      )}
+      {option.name}
+    </Button>
+  );
+}
+
 function lookOf(option: PermissionOption, at: number) {
   if (option.kind.startsWith("reject")) return "plain";
   return at === 0 ? "ask" : "plain";
-}
-
-function isWriting(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }
 
 /** Nobody answering is an answer too: say when. */

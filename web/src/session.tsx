@@ -1,6 +1,7 @@
 import { FileDiff, GitBranch, Menu, Pencil, Trash2 } from "lucide-react";
 import { useEffect, useState, useSyncExternalStore } from "react";
 
+import { useAction } from "./actions.ts";
 import { Changes } from "./changes.tsx";
 import { Composer } from "./composer.tsx";
 import { Badge, Button, Dialog, FIELD, Field, IconButton, Spinner, Trouble } from "./controls.tsx";
@@ -119,6 +120,9 @@ interface HeadProps {
 
 function Head({ session, view, pending, isShowing, onMenu, onChanges }: HeadProps) {
   const [dialog, setDialog] = useState<"rename" | "close" | null>(null);
+  useAction("session.rename", session && (() => setDialog("rename")));
+  useAction("session.close", session && (() => setDialog("close")));
+  useAction("panel.changes", onChanges);
   return (
     <header className="flex h-12 shrink-0 items-center gap-2 border-b border-line bg-surface px-3 sm:px-4">
       <MenuButton onClick={onMenu} />

@@ -1,4 +1,4 @@
-import { Bot, LogOut, Plus, TriangleAlert } from "lucide-react";
+import { Bot, LogOut, Plus, Settings2, TriangleAlert } from "lucide-react";
 
 import { ActivityDot, Button, IconButton, Spinner } from "./controls.tsx";
 import { logOut } from "./follow.ts";
@@ -9,7 +9,13 @@ import { addressOf, type Route } from "./route.ts";
 import { activityIn, sessionIn, usePane } from "./store.ts";
 import { ACTIVITY } from "./words.ts";
 
-export function Sidebar({ route, onNew }: { route: Route; onNew: (projectId: string | null) => void }) {
+interface SidebarProps {
+  route: Route;
+  onNew: (projectId: string | null) => void;
+  onSettings: () => void;
+}
+
+export function Sidebar({ route, onNew, onSettings }: SidebarProps) {
   const projects = usePane((state) => state.projects);
   const sessions = usePane((state) => state.sessions);
   const trouble = usePane((state) => state.trouble);
@@ -71,9 +77,14 @@ export function Sidebar({ route, onNew }: { route: Route; onNew: (projectId: str
         </a>
         <div className="flex items-center justify-between pl-2.5">
           <LinkState />
-          <IconButton label="Log out" className="size-6" onClick={() => void logOut()}>
-            <LogOut aria-hidden className="size-3.5" />
-          </IconButton>
+          <span className="flex items-center">
+            <IconButton label="Preferences" className="size-6" onClick={onSettings}>
+              <Settings2 aria-hidden className="size-3.5" />
+            </IconButton>
+            <IconButton label="Log out" className="size-6" onClick={() => void logOut()}>
+              <LogOut aria-hidden className="size-3.5" />
+            </IconButton>
+          </span>
         </div>
       </div>
     </nav>

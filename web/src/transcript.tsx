@@ -1,3 +1,4 @@
+import { useAction } from "./actions.ts";
 import { Button, Spinner, Trouble } from "./controls.tsx";
 import { queueOf, urgencyOf, type Item, type ToolItem, type View } from "./fold.ts";
 import { loadOlder } from "./follow.ts";
@@ -19,6 +20,7 @@ export function Transcript({ id, view, onShowChanges }: { id: string; view: View
   const running = tasks.find((task) => task.state === "running");
   const root = view.facts.session.worktree_path;
   const stick = useStickToBottom(items[0]?.key, [items, queued.length, outbox.length]);
+  useAction("log.latest", stick.toBottom);
   return (
     <div className="relative min-h-0 flex-1">
       <div
