@@ -2,9 +2,12 @@
 
 import contextlib
 import logging
+import math
 import os
+import resource
 import signal
 import socket
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskStatus
 
+from coder.api.connections import ConnectionLimits
 from coder.api.routes import build_api
 from coder.api.server import bind, open_server
 from coder.api.stream import StreamLimits
@@ -21,6 +25,10 @@ from coder.settings import Settings
 from coder.tokens import load_token
 
 logger = logging.getLogger(__name__)
+
+FILES_WANTED = 65_536
+FILES_KEPT = 256
+"""Open files that connections leave to the database, agents and git."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,11 @@ class Serving:
 
 @asynccontextmanager
 async def open_serving(
-    settings: Settings, *, listener: socket.socket | None = None, stream_limits: StreamLimits | None = None
+    settings: Settings,
+    *,
+    listener: socket.socket | None = None,
+    stream_limits: StreamLimits | None = None,
+    connection_limits: ConnectionLimits | None = None,
 ) -> AsyncGenerator[Serving]:
     """A host and its server. Leaving ends them in order: new work refused, turns given their grace time, agents ended,
     the journal stored, sockets closed, the database stopped. `listener` takes the place of the port in the settings.
@@ -49,7 +61,11 @@ async def open_serving(
     with contextlib.closing(listener or bind(settings.host, settings.port)) as bound:
         async with (
             open_host(settings, load_token(settings.home)) as host,
-            open_server(build_api(host, stream_limits=stream_limits), bound) as url,
+            open_server(
+                build_api(host, stream_limits=stream_limits),
+                bound,
+                limits=connection_limits or ConnectionLimits(_connections_within(settings.max_connections)),
+            ) as url,
         ):
             try:
                 yield Serving(host, url)
@@ -89,12 +105,47 @@ def run(settings: Settings) -> None:
         HostConfigError: it cannot start as it is set up.
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("asyncio").addFilter(_Seldom())
+    _raise_file_limit()
     # one line per connection is the server's idea of news
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         anyio.run(serve, settings, _print_login)
     except BaseExceptionGroup as group:
         raise _configuration_fault(group) or group from group
+
+
+class _Seldom(logging.Filter):
+    """Lets a line through that was not there a moment ago: out of files, asyncio repeats itself without end."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        head = record.getMessage().partition("\n")[0]
+        moment = time.monotonic()
+        if moment - self._last.get(head, -math.inf) < self._seconds:
+            return False
+        if len(self._last) > 100:
+            self._last.clear()
+        self._last[head] = moment
+        return True
+
+
+def _raise_file_limit() -> None:
+    """As many open files as this account may have: what is too many for one process, others were set up to refuse."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _connections_within(wanted: int) -> int:
+    """How many connections there may be so that files are left for everything else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(8, min(wanted, soft - FILES_KEPT))
 
 
 def _print_login(serving: Serving) -> None:

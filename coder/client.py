@@ -84,6 +84,8 @@ _BY_STATUS: Mapping[int, type[CoderError]] = {
     413: errors.TooLarge,
     415: errors.UnsupportedMediaType,
     422: errors.InvalidInput,
+    429: errors.TooMany,
+    431: errors.HeadersTooLarge,
     503: errors.Unavailable,
 }
 _FINAL_CLOSE_CODES: Mapping[int, type[CoderError]] = {

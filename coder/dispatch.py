@@ -15,6 +15,7 @@ from coder.errors import (
     Conflict,
     IdempotencyMismatch,
     InvalidInput,
+    TooMany,
     Unavailable,
     WrongState,
 )
@@ -66,6 +67,7 @@ class Dispatcher:
         *,
         mode: Callable[[], Literal["notify", "polling"]],
         poll_seconds: float = POLL_SECONDS,
+        max_queue: int = 100,
     ) -> None:
         self._group = group
         self._store = store
@@ -78,6 +80,7 @@ class Dispatcher:
         self._setups = setups
         self._mode = mode
         self._poll_seconds = poll_seconds
+        self._max_queue = max_queue
         self._work = anyio.Event()
         self._running: dict[str, Turn] = {}
         self._is_stopping = False
@@ -111,7 +114,7 @@ class Dispatcher:
         Raises:
             NotFound: no such session or agent. AgentUnavailable: the agent is disabled or not installed.
             InvalidInput: the agent is known not to take an attachment. Unavailable: the host is shutting down.
-            IdempotencyMismatch: the key came before with another body.
+            IdempotencyMismatch: the key came before with another body. TooMany: as many as may wait in a session do.
         """
         if self._is_stopping:
             raise Unavailable("the host is shutting down")
@@ -126,6 +129,7 @@ class Dispatcher:
         async with self._journal.commit(wish.session_id) as commit:
             stored = await tasks.insert(commit.connection, task, idempotency_key=idempotency_key)
             if stored.id == task.id:
+                await self._refuse_long_queue(commit, wish.session_id)
                 if wish.when == "interrupt":
                     stored = await _placed_first(commit, stored)
                 commit.append(TaskQueued(task=stored), agent=stored.agent, task_id=stored.id)
@@ -295,6 +299,10 @@ class Dispatcher:
         for attachment in wish.attachments:
             if refused := _refused_by(row, attachment):
                 raise InvalidInput(f"{row.label} takes no {refused}: {attachment.name}", code="attachment_not_taken")
+
+    async def _refuse_long_queue(self, commit: Commit, session_id: str) -> None:
+        if await tasks.waiting_count(commit.connection, session_id) > self._max_queue:
+            raise TooMany(f"{self._max_queue} prompts wait in this session already", code="queue_full")
 
     async def _cancel_turns(self, session_id: str) -> None:
         for turn in self._turns_of(session_id):

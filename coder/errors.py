@@ -58,6 +58,19 @@ class TooLarge(CoderError):
     code = "too_large"
 
 
+class HeadersTooLarge(TooLarge):
+    """The request's line and headers are over their limit (431)."""
+
+    code = "headers_too_large"
+
+
+class TooMany(CoderError):
+    """A limit on how many there may be at once, or in a while, is reached (429, close code 1013)."""
+
+    code = "too_many"
+    retryable = True
+
+
 class NotAuthenticated(CoderError):
     """No valid token came with the request (401)."""
 

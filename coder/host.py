@@ -156,6 +156,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             setups,
             agents_folder=settings.home / "agents",
             end_work=lambda session_id: dispatcher.end_session(session_id),
+            limit=settings.max_sessions,
         )
         group = await enter(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
@@ -170,6 +171,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             providers,
             setups,
             mode=lambda: listener.mode,
+            max_queue=settings.max_queue,
         )
         listener = await enter(open_listener(url, "tasks_new", dispatcher.wake))
         host = Host(

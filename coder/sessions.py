@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from coder.errors import CoderError, Conflict, GitError, NotFound, UnsavedWork
+from coder.errors import CoderError, Conflict, GitError, NotFound, TooMany, UnsavedWork
 from coder.journal import Journal
 from coder.model.checkpoints import Checkpoint
 from coder.model.events import CheckpointRecorded, SessionUpdated
@@ -45,6 +45,7 @@ class Sessions:
         *,
         end_work: EndWork,
         agents_folder: Path | None = None,
+        limit: int = 500,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -53,13 +54,14 @@ class Sessions:
         self._setups = setups
         self._end_work = end_work
         self._agents_folder = agents_folder
+        self._limit = limit
 
     async def open(self, project_id: str, name: str | None, base_ref: str | None) -> Session:
         """A new session, answered when its worktree is ready on branch `coder/<short id>`.
 
         Raises:
             NotFound: no such project. UnusableRepository: no worktree can be made from it.
-            InvalidInput: `base_ref` names no commit.
+            InvalidInput: `base_ref` names no commit. TooMany: there are `limit` sessions already.
         """
         id = new_id("ses")
         async with self._store.transaction() as connection:
@@ -72,6 +74,8 @@ class Sessions:
                 base_ref=base_ref,
                 created_at=now(),
             )
+            if await sessions.count(connection) > self._limit:
+                raise TooMany(f"there are {self._limit} sessions already: close one first", code="too_many_sessions")
         try:
             await self._make_worktree(id, project, base_ref)
         except BaseException:

@@ -60,6 +60,13 @@ class Settings(BaseSettings):
     permission_timeout: float = Field(default=120, gt=0)
     secret_patterns: Annotated[tuple[str, ...], NoDecode] = (".env*", "*.pem", "id_rsa*", "credentials.json")
     """Names or paths of files that are marked as secret and never applied by themselves."""
+    max_connections: int = Field(default=1000, ge=1)
+    """Connections at once, sockets and event streams among them; fewer where the process may open fewer files."""
+    max_viewers: int = Field(default=500, ge=1)
+    """Sockets and event streams at once."""
+    max_sessions: int = Field(default=500, ge=1)
+    max_queue: int = Field(default=100, ge=1)
+    """Prompts that may wait in one session."""
     shutdown_grace: float = Field(default=10, ge=0)
     providers: ProviderSettings = Field(default_factory=ProviderSettings)
 

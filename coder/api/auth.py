@@ -2,9 +2,11 @@
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coder.api.bodies import parse_model, read_bytes
 from coder.api.context import Caller, host_of, set_caller
 from coder.api.operations import Nothing, raw
-from coder.errors import Forbidden, MalformedBody, NotAuthenticated
+from coder.errors import Forbidden, MalformedBody, NotAuthenticated, TooMany
 from coder.protocol import Login
 from coder.settings import Settings
 
@@ -135,6 +137,29 @@ def access_rules(settings: Settings, token: str) -> Access:
     )
 
 
+class Throttle:
+    """Counts wrong logins. The token cannot be guessed, so a right one is let in always: nobody locks its owner out."""
+
+    limit = 10
+    window_s = 60.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: deque[float] = deque(maxlen=self.limit)
+
+    def count_failure(self) -> None:
+        """One more login was wrong.
+
+        Raises:
+            TooMany: it comes too soon after too many others.
+        """
+        moment = self._clock()
+        if len(self._failures) == self.limit and moment - self._failures[0] < self.window_s:
+            wait = math.ceil(self._failures[0] + self.window_s - moment)
+            raise TooMany("too many wrong logins; wait a little", code="too_many_logins", retry_after=wait)
+        self._failures.append(moment)
+
+
 class Door:
     """ASGI middleware: nothing behind it is reached without being admitted."""
 
@@ -157,6 +182,8 @@ async def log_in(request: Request) -> Response:
     login = parse_model(Login, await read_bytes(request, _LOGIN_LIMIT))
     access = access_rules(host_of(request).settings, host_of(request).token)
     if not access.has_token(login.token):
+        throttle: Throttle = request.app.state.throttle
+        throttle.count_failure()
         raise NotAuthenticated("the token is not valid")
     return _with_cookie(request, access.new_cookie(), _COOKIE_LIFE_S)
 

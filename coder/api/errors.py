@@ -25,6 +25,8 @@ _STATUS: Mapping[type[BaseException], int] = {
     errors.MalformedBody: 400,
     errors.UnsupportedMediaType: 415,
     errors.TooLarge: 413,
+    errors.HeadersTooLarge: 431,
+    errors.TooMany: 429,
     errors.TooSlow: 408,
     errors.NotAuthenticated: 401,
     errors.Forbidden: 403,
@@ -48,6 +50,7 @@ _CLOSE_CODES: Mapping[type[BaseException], int] = {
     errors.TooLarge: 1009,
     errors.UnsupportedMediaType: 1003,
     errors.InvalidInput: 1002,
+    errors.TooMany: 1013,
     errors.Unavailable: 1012,
 }
 
@@ -89,8 +92,9 @@ def problem_response(error: Exception) -> Response:
     if problem.status == 500:
         logger.error("request failed", exc_info=error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if problem.status == 503:
-        headers["Retry-After"] = str(_RETRY_AFTER_S)
+    if problem.status in (429, 503):
+        wanted = (problem.fields or {}).get("retry_after")
+        headers["Retry-After"] = str(wanted if isinstance(wanted, int) else _RETRY_AFTER_S)
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.status in (408, 413):

@@ -12,6 +12,7 @@ from coder.api.context import host_of
 from coder.api.metrics import Meter, meter_of
 from coder.api.operations import JSON_TYPE, raw
 from coder.api.queries import Limit, Number
+from coder.api.seats import Seats, seats_of
 from coder.errors import CoderError, InvalidInput
 from coder.host import Host
 from coder.journal import Batch, Lagged
@@ -38,7 +39,9 @@ async def list_events(request: Request) -> Response:
     await host.sessions.get(session_id)
     if EVENT_STREAM in request.headers.get("accept", ""):
         after = _last_event_id(request)
-        return EventStream(host, meter_of(request), session_id, query.after if after is None else after)
+        return EventStream(
+            host, meter_of(request), seats_of(request), session_id, query.after if after is None else after
+        )
     records = await host.journal.page(session_id, query.after or 0, query.limit)
     following = str(records[-1].seq) if len(records) == query.limit else None
     page = Page[Record](items=tuple(records), next=following)
@@ -54,20 +57,21 @@ class EventStream(Response):
     heartbeat = 15.0
     send_deadline = 20.0
 
-    def __init__(self, host: Host, meter: Meter, session_id: str, after: int | None) -> None:
+    def __init__(self, host: Host, meter: Meter, seats: Seats, session_id: str, after: int | None) -> None:
         super().__init__(media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._host = host
         self._meter = meter
+        self._seats = seats
         self._session_id = session_id
         self._after = after or 0
         self._send: Send
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._send = send
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        if scope["method"] != "HEAD":
-            with self._meter.viewer():
+        with self._seats.seat(), self._meter.viewer():
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if scope["method"] != "HEAD":
                 await self._run(receive)
         with anyio.move_on_after(1, shield=True):
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -29,13 +29,14 @@ from coder.api import (
     stream,
     tasks,
 )
-from coder.api.auth import Door, access_rules
+from coder.api.auth import Door, Throttle, access_rules
 from coder.api.border import Border
 from coder.api.errors import problem_response
 from coder.api.metrics import TEMPLATE, Meter
 from coder.api.openapi import documentation_routes
 from coder.api.operations import Operation
 from coder.api.pane import Pane
+from coder.api.seats import Seats
 from coder.api.stream import StreamLimits
 from coder.host import Host
 
@@ -76,6 +77,8 @@ def build_api(host: Host, *, stream_limits: StreamLimits | None = None) -> Starl
     app.router.default = Pane(resources.ui_path())
     app.state.host = host
     app.state.meter = meter
+    app.state.throttle = Throttle()
+    app.state.seats = Seats(host.settings.max_viewers)
     app.state.stream_limits = stream_limits or StreamLimits()
     return app
 

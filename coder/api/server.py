@@ -1,16 +1,19 @@
 """The listening socket and the HTTP server on it: limits set here, signals left to whoever runs the host."""
 
+import asyncio
 import errno
 import socket
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Literal
+from functools import partial
+from typing import Literal, cast
 
 import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
 from coder.api.bodies import BODY_LIMIT
+from coder.api.connections import Connection, ConnectionLimits
 from coder.errors import HostConfigError
 
 PREFERRED_PORT = 9502
@@ -47,13 +50,15 @@ def base_url(listener: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def open_server(app: ASGIApp, listener: socket.socket, *, grace: float = 3.0) -> AsyncGenerator[str]:
+async def open_server(
+    app: ASGIApp, listener: socket.socket, *, grace: float = 3.0, limits: ConnectionLimits | None = None
+) -> AsyncGenerator[str]:
     """Serve the application on the socket until the context is left; gives the base URL.
 
     Leaving closes the socket and every connection; requests may take `grace` seconds to end.
     """
     url = base_url(listener)
-    server = _Server(_config(app, grace))
+    server = _Server(_config(app, grace, limits or ConnectionLimits()))
     async with anyio.create_task_group() as group:
         group.start_soon(server.run_shielded, listener)
         await server.is_listening.wait()
@@ -88,11 +93,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: ASGIApp, grace: float) -> uvicorn.Config:
+def _config(app: ASGIApp, grace: float, limits: ConnectionLimits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="httptools",
+        http=cast(type[asyncio.Protocol], partial(Connection, limits=limits)),
         ws="websockets-sansio",
         ws_max_size=_FRAME_LIMIT,
         ws_per_message_deflate=False,
@@ -101,7 +106,6 @@ def _config(app: ASGIApp, grace: float) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=1000,
         backlog=_BACKLOG,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=max(1, round(grace)),

@@ -18,6 +18,7 @@ from coder.api.context import caller_of, host_of
 from coder.api.errors import close_code_of, error_frame
 from coder.api.idempotency import Answer, answer_once
 from coder.api.metrics import Meter, meter_of
+from coder.api.seats import seats_of
 from coder.errors import CoderError, InvalidInput, TooLarge, TooSlow, Unavailable, UnsupportedMediaType
 from coder.host import Host
 from coder.journal import Batch, Lagged
@@ -253,9 +254,9 @@ async def stream(websocket: WebSocket) -> None:
         raise Unavailable("the host is restarting")
     if any(not offer.startswith("coder.token.") for offer in offered) and SUBPROTOCOL not in offered:
         raise InvalidInput(f"the subprotocol is {SUBPROTOCOL}")
-    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
     meter = meter_of(websocket)
-    with meter.viewer():
+    with seats_of(websocket).seat(), meter.viewer():
+        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         await Viewer(websocket, host, meter, websocket.app.state.stream_limits).run()
 
 

@@ -29,6 +29,11 @@ async def get(c: Connection, id: str) -> Session:
     return _read(found(await c.fetchrow(sql("get_session"), id), "session", id))
 
 
+async def count(c: Connection) -> int:
+    """How many there are."""
+    return int(await c.fetchval(sql("count_sessions")))
+
+
 async def list_page(
     c: Connection, *, project_id: str | None = None, after: str | None = None, limit: int = 100
 ) -> Page[Session]:

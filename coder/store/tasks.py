@@ -159,6 +159,11 @@ async def running_of_other_runs(c: Connection, run_id: str) -> tuple[Task, ...]:
     return tuple(_read(row) for row in await c.fetch(sql("running_tasks_of_other_runs"), run_id))
 
 
+async def waiting_count(c: Connection, session_id: str) -> int:
+    """How many tasks of a session wait."""
+    return int(await c.fetchval(sql("count_waiting_tasks"), session_id))
+
+
 async def pending_count(c: Connection) -> int:
     """How many tasks wait."""
     return int(await c.fetchval(sql("count_pending_tasks")))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coder.api.connections import ConnectionLimits
 from coder.api.server import bind
 from coder.api.stream import StreamLimits
 from coder.app import open_serving
@@ -32,10 +33,20 @@ class LiveHost:
 
 @asynccontextmanager
 async def open_live_host(
-    home: Path, database_url: str, *, stream_limits: StreamLimits | None = None, **settings: Any
+    home: Path,
+    database_url: str,
+    *,
+    stream_limits: StreamLimits | None = None,
+    connection_limits: ConnectionLimits | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[LiveHost]:
     """Open a host on a free port of 127.0.0.1. Its override file lies in `home` unless the settings say otherwise."""
     given: dict[str, Any] = {"providers_path": home / "coder-providers.json", "shutdown_grace": 1.0} | settings
     chosen = Settings(home=home, database_url=database_url, **given)
-    async with open_serving(chosen, listener=bind("127.0.0.1", 0), stream_limits=stream_limits) as serving:
+    async with open_serving(
+        chosen,
+        listener=bind("127.0.0.1", 0),
+        stream_limits=stream_limits,
+        connection_limits=connection_limits,
+    ) as serving:
         yield LiveHost(serving.host, serving.url)

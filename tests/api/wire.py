@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
+from anyio.abc import SocketStream
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -42,10 +43,15 @@ async def send_raw(url: str, method: str, path: str, headers: Headers, body: byt
             # A host may refuse before the whole body was sent: its answer counts, not the broken pipe.
             with suppress(anyio.BrokenResourceError):
                 await stream.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-            received = b""
-            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
-                while True:
-                    received += await stream.receive()
+            return await read_reply(stream)
+
+
+async def read_reply(stream: SocketStream) -> Reply:
+    """What comes until the other side closes, as one answer."""
+    received = b""
+    with anyio.fail_after(10), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+        while True:
+            received += await stream.receive()
     head, _, content = received.partition(b"\r\n\r\n")
     first, *rest = head.decode("latin-1").split("\r\n")
     pairs = (line.partition(": ") for line in rest)

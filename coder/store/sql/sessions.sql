@@ -11,6 +11,10 @@ FROM sessions s
 LEFT JOIN session_worktrees w ON w.session_id = s.id
 WHERE s.id = $1;
 
+-- name: count_sessions
+-- How many sessions there are.
+SELECT count(*) FROM sessions;
+
 -- name: list_sessions
 -- A keyset page of all sessions or of one project's, newest first.
 SELECT s.*, w.worktree_path, w.branch, w.base_commit

@@ -14,6 +14,10 @@ RETURNING *;
 -- The task that a key stands for.
 SELECT * FROM tasks WHERE session_id = $1 AND idempotency_key = $2;
 
+-- name: count_waiting_tasks
+-- How many of a session's tasks wait.
+SELECT count(*) FROM tasks WHERE session_id = $1 AND state IN ('pending', 'blocked');
+
 -- name: get_task
 -- One task.
 SELECT * FROM tasks WHERE id = $1;
