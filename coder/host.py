@@ -148,6 +148,10 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
                 ),
             )
         )
+
+        async def end_work(session_id: str) -> None:
+            await dispatcher.end_session(session_id)
+
         sessions = Sessions(
             store,
             journal,
@@ -155,7 +159,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             workspaces.shadow_path,
             setups,
             agents_folder=settings.home / "agents",
-            end_work=lambda session_id: dispatcher.end_session(session_id),
+            end_work=end_work,
             limit=settings.max_sessions,
         )
         group = await enter(anyio.create_task_group())

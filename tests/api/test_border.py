@@ -65,7 +65,7 @@ def test_every_error_of_the_host_has_a_status_and_a_close_code():
         problem = problem_of(error)
         assert problem.status == status_of(error)
         assert problem.code == kind.code
-        assert close_code_of(error) in (1002, 1003, 1009, 1011, 1012, 4401, 4403, 4404, 4408)
+        assert close_code_of(error) in (1002, 1003, 1009, 1011, 1012, 1013, 4401, 4403, 4404, 4408)
         assert (problem.status == 500) == (kind is errors.CoderError), kind
 
 
