@@ -15,6 +15,7 @@ from typing import Literal, cast
 import anyio
 
 from coder.model.events import (
+    AgentEvent,
     AgentStatusChanged,
     Commands,
     ModeChanged,
@@ -24,7 +25,7 @@ from coder.model.events import (
     UsageReported,
 )
 from coder.model.providers import ProviderSnapshot
-from coder.model.tasks import TaskState
+from coder.model.tasks import Task, TaskState
 from coder.model.values import now
 from coder.processes import sweep
 from coder.testing.model_server import open_model_server
@@ -313,7 +314,8 @@ async def _resume(trial: Trial) -> Cell:
         if not await _remembers_when_young(trial):
             faults.append("a session that ends in the minute of its beginning is not resumed")
         await anyio.sleep(max(0.0, agent.young_seconds - (now() - room.session.created_at).total_seconds()))
-    await _kill(trial)
+    if fault := await _kill_in_turn(trial):
+        faults.append(f"killed in a turn: {fault}")
     if await _remembers(trial, room):
         return Cell("partly", "; ".join(faults)) if faults else Cell("yes")
     told = await _told(room)
@@ -347,12 +349,20 @@ async def _remembers(trial: Trial, room: Room) -> bool:
     return WORD in json.dumps((await trial.heard())[-1])
 
 
-async def _kill(trial: Trial) -> None:
-    """End the agent and all it started, as a crash does, and wait until the host has noticed."""
-    for process in await trial.processes():
-        sweep.send(process, signal.SIGKILL)
+async def _kill_in_turn(trial: Trial) -> str:
+    """End the agent and all it started while it speaks, as a crash does; nothing, or how else its turn ended."""
+    killed = anyio.Event()
+
+    async def react(event: AgentEvent, task: Task) -> None:
+        if isinstance(event, Text) and not killed.is_set():
+            killed.set()
+            for process in await trial.processes():
+                sweep.send(process, signal.SIGKILL)
+
+    played = await trial.play('[[text {"text":"doomed","n":2000,"delay":0.05}]]', react)
     for room in trial.rooms:
         await trial.wait_until_cold(room)
+    return "" if played.task.error and played.task.error.code == "agent_died" else played.end
 
 
 async def _exit(trial: Trial) -> Cell:
