@@ -97,6 +97,7 @@ class Conversation:
         self.directory = directory
         self.is_busy = False
         self.messages: list[Fields] = []
+        self.todos: list[Json] = []
         self.asked: dict[str, tuple[Fields, queue.SimpleQueue[str | None]]] = {}
         self._hub = hub
         self._number = 0
@@ -133,7 +134,8 @@ class Conversation:
                 used = update.get("used")
                 self._used = used if isinstance(used, int) else 0
             case "plan":
-                self._publish("todo.updated", {"todos": items(update.get("entries"))})
+                self.todos = list(items(update.get("entries")))
+                self._publish("todo.updated", {"todos": self.todos})
             case "available_commands_update" | "current_mode_update" | "session_info_update":
                 pass
             case _:
@@ -345,6 +347,8 @@ class Exchange(BaseHTTPRequestHandler):
                 self._send_session(self.front.open(self._cwd(), id))
             case ["session", id, "message"]:
                 self._send(list(self.front.conversations[id].messages))
+            case ["session", id, "todo"]:
+                self._send(self.front.conversations[id].todos)
             case ["session", id, "message", message_id]:
                 messages = self.front.conversations[id].messages
                 found = [each for each in messages if fields(each.get("info")).get("id") == message_id]

@@ -14,7 +14,7 @@ from coder.backends.opencode.backend import ALLOW_PLUGINS, OpencodeBackend
 from coder.backends.opencode.probe import probe_opencode
 from coder.backends.opencode.server import ServerUnavailable
 from coder.errors import AgentUnavailable
-from coder.model.events import AgentStatusChanged
+from coder.model.events import AgentStatusChanged, Plan
 from coder.model.providers import Provider
 from tests.contract.stage import LIMITS, PYTHON, Stage, is_alive, open_demo_server, open_stage
 
@@ -52,6 +52,20 @@ async def test_a_permission_asked_while_nobody_listened_is_asked_after_the_recon
         await stage.prompt(backend, handle, "say a; sleep 30; ask; write a.txt x", ask=answer, meanwhile=cut)
         assert len(stage.asked) == 1
         assert (stage.worktree / "a.txt").exists()
+
+
+@pytest.mark.scenario("opencode-backend: A lost event stream loses nothing")
+async def test_a_plan_made_while_nobody_listened_is_told_after_the_reconnection_and_once(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage, open_demo_server(stage) as backend:
+        handle = await backend.ensure_session(stage.options())
+
+        async def cut() -> None:
+            await stage.wait_until(lambda: bool(stage.said))
+            await _http(backend).post("/demo/cut", {})
+
+        await stage.prompt(backend, handle, "say a; sleep 30; plan look; sleep 500; say b", meanwhile=cut)
+        (plan,) = [event for event in stage.events if isinstance(event, Plan)]
+        assert [entry.content for entry in plan.entries] == ["look"]
 
 
 @pytest.mark.scenario("opencode-backend: A stalled stream is opened again")

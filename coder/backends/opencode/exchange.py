@@ -166,7 +166,7 @@ class Exchange:
         """Whether nothing more can be expected, seen by asking."""
         progress = self._progress
         try:
-            await self._feed.reconcile(self._seat)
+            await self._feed.reconcile(self._seat.http.get)
         except AgentError as error:
             logger.info("not reconciled: %s", error, extra=self._ids())
             return False

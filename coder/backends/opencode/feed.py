@@ -6,17 +6,17 @@ import anyio
 
 from coder.backends.base import Emit
 from coder.backends.opencode.asking import Asking
+from coder.backends.opencode.missed import Get, fetch_missed
 from coder.backends.opencode.progress import Progress
 from coder.backends.opencode.seat import Seat
 from coder.backends.opencode.stream import follow
 from coder.backends.opencode.translate import Events, Translator
 from coder.backends.turn import Turn
-from coder.backends.wire import Fields, fields, objects, text
+from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentError
 
 logger = logging.getLogger(__name__)
 
-_PAGE = 20
 _LAST_WORDS = 1.0
 """Seconds to read what a server that has died had sent before."""
 
@@ -82,14 +82,14 @@ class Feed:
             turn.heard()
             turn.has_begun = True
 
-    async def reconcile(self, seat: Seat) -> None:
-        """Fetch what the stream may not have told: requests, messages since the prompt, whether the session is idle.
+    async def reconcile(self, get: Get) -> None:
+        """Fetch what the stream may not have told: messages since the prompt, plan, requests, whether all is idle.
 
         Raises:
             AgentError: the server does not answer as it should.
         """
         async with self.order:
-            await self._reconcile(seat)
+            await self._reconcile(get)
 
     async def _read(self, seat: Seat) -> None:
         async def connected() -> None:
@@ -98,7 +98,7 @@ class Feed:
             if is_again:
                 async with self.order:
                     self.translator.missed()
-                    await self._reconcile(seat)
+                    await self._reconcile(seat.http.get)
 
         try:
             await follow(seat.http, lambda: seat.is_up, connected, self._on_event)
@@ -144,23 +144,19 @@ class Feed:
             await self.pass_on(events)
             self.asking.question(asked, questions)
 
-    async def _reconcile(self, seat: Seat) -> None:
-        progress, http, session = self.progress, seat.http, self.translator.session
+    async def _reconcile(self, get: Get) -> None:
+        progress, session = self.progress, self.translator.session
         if progress is None or session is None:
             return
-        statuses = fields(await http.get("/session/status"))
-        messages = objects(await http.get(f"/session/{session}/message?limit={_PAGE}"))
-        for message in messages:
-            info = fields(message.get("info"))
-            if (text(info.get("id")) or "") >= progress.message_id:
-                await self.pass_on(self.translator.message(message))
-                progress.take("message.updated", {"info": dict(info)})
-        for kind, path in (("permission.asked", "/permission"), ("question.asked", "/question")):
-            for asked in objects(await http.get(path)):
-                if self.translator.concerns(asked):
-                    await self._ask(kind, asked)
-        status = fields(statuses.get(session)) or {"type": "idle"}
-        progress.take("session.status", {"sessionID": session, "status": dict(status)})
+        missed = await fetch_missed(get, session, progress.message_id)
+        for message in missed.messages:
+            await self.pass_on(self.translator.message(message))
+            progress.take("message.updated", {"info": dict(fields(message.get("info")))})
+        await self.pass_on(self.translator.plan(missed.todos))
+        for kind, asked in missed.asked:
+            if self.translator.concerns(asked):
+                await self._ask(kind, asked)
+        progress.take("session.status", {"sessionID": session, "status": dict(missed.status)})
         self._tell()
 
     def _tell(self) -> None:

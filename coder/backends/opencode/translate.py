@@ -108,6 +108,7 @@ class Translator:
         self._steps: set[str] = set()
         self._refused: set[str] = set()
         self._seen: set[str] = set()
+        self._plan = Plan(entries=())
         self._kinds: dict[str, Callable[[Fields], Events]] = {
             "message.updated": self._message,
             "message.part.updated": lambda properties: self.part(fields(properties.get("part"))),
@@ -235,6 +236,11 @@ class Translator:
             (call.model_copy(update={"title": text(item.get("question")) or call.title}), _answers(item))
             for item in questions
         ]
+
+    def plan(self, todos: list[Fields]) -> Events:
+        """The whole list of what is to be done."""
+        before, self._plan = self._plan, Plan(entries=tuple(_entry(item) for item in todos))
+        return [self._plan] if self._plan != before else []
 
     def refused(self, call: ToolCall) -> None:
         """The permission for a call was not given: unless the server says otherwise it fails."""
@@ -424,9 +430,7 @@ class Translator:
         return [AgentStatusChanged(agent=self._agent, status="working", message=words)] if self._is_in_turn else []
 
     def _todo(self, properties: Fields) -> Events:
-        if _session_of(properties) != self.session:
-            return []
-        return [Plan(entries=tuple(_entry(item) for item in objects(properties.get("todos"))))]
+        return self.plan(objects(properties.get("todos"))) if _session_of(properties) == self.session else []
 
     # Requests
 
