@@ -277,6 +277,13 @@ CREATE TABLE IF NOT EXISTS permission_requests (
 );
 CREATE INDEX IF NOT EXISTS permission_requests_by_session ON permission_requests (session_id, id);
 
+-- What a person has written into a session's prompt and not sent yet; the last one written counts.
+CREATE TABLE IF NOT EXISTS drafts (
+    session_id text PRIMARY KEY REFERENCES sessions ON DELETE CASCADE,
+    text       text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
 -- What a probe found, kept between starts.
 CREATE TABLE IF NOT EXISTS available_agents (
     id           text PRIMARY KEY,

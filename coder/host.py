@@ -18,6 +18,8 @@ from coder.checkpoints import Checkpoints
 from coder.comments import Comments, follow
 from coder.decisions import Decisions
 from coder.dispatch import Dispatcher
+from coder.drafts import Drafts
+from coder.files import Files
 from coder.journal import Journal, open_journal
 from coder.model.values import now
 from coder.permissions import Permissions
@@ -60,6 +62,8 @@ class Host:
     checkpoints: Checkpoints
     branches: Branches
     projects: Projects
+    files: Files
+    drafts: Drafts
     sessions: Sessions
     setups: Setups
     dispatcher: Dispatcher
@@ -201,6 +205,8 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
                 ),
             ),
             projects=Projects(store, settings.home / "agents"),
+            files=Files(workspaces),
+            drafts=Drafts(store),
             sessions=sessions,
             setups=setups,
             dispatcher=dispatcher,

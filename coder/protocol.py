@@ -51,6 +51,10 @@ class SessionPatch(Input):
     auto_apply: bool | None = None
 
 
+class DraftPatch(Input):
+    text: Annotated[str, Field(max_length=INPUT_LIMIT)]
+
+
 class Prompt(Input):
     """What one turn is asked for."""
 

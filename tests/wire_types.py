@@ -10,7 +10,20 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from coder import protocol
-from coder.model import changes, comments, events, permissions, providers, sessions, setups, tasks, tool_calls, values
+from coder.model import (
+    changes,
+    comments,
+    drafts,
+    events,
+    files,
+    permissions,
+    providers,
+    sessions,
+    setups,
+    tasks,
+    tool_calls,
+    values,
+)
 
 TARGET = Path(__file__).resolve().parent.parent / "web" / "src" / "protocol.ts"
 UNIONS: dict[str, Any] = {
@@ -52,7 +65,20 @@ def render() -> str:
 def _models(root: type[BaseModel]) -> list[type[BaseModel]]:
     homes = {
         module.__name__
-        for module in (changes, comments, events, permissions, protocol, providers, sessions, setups, tasks, tool_calls)
+        for module in (
+            changes,
+            comments,
+            drafts,
+            events,
+            files,
+            permissions,
+            protocol,
+            providers,
+            sessions,
+            setups,
+            tasks,
+            tool_calls,
+        )
     }
     found: list[type[BaseModel]] = []
     for model in root.__subclasses__():

@@ -174,7 +174,7 @@ def _smallest_body(operation: Operation) -> bytes:
     if not takes_fields(operation):
         return b""
     fields: dict[str, object] = {"name": "x", "agent": "demo", "input": "x", "option_id": "x", "action": "run"}
-    fields |= {"digest": "0" * 64, "line": 1, "body": "x", "status": "open", "message": "x"}
+    fields |= {"digest": "0" * 64, "line": 1, "body": "x", "status": "open", "message": "x", "text": "x"}
     return orjson.dumps({name: fields[name] for name in operation.body.model_fields if name in fields})
 
 

@@ -38,6 +38,10 @@ PATCH /api/sessions/{id}
 DELETE /api/sessions/{id}
 POST /api/sessions/{id}/messages
 GET /api/sessions/{id}/events
+GET /api/sessions/{id}/files
+GET /api/sessions/{id}/file
+GET /api/sessions/{id}/draft
+PATCH /api/sessions/{id}/draft
 GET /api/sessions/{id}/agent-sessions
 POST /api/sessions/{id}/agent-sessions/{agent}/warm
 DELETE /api/sessions/{id}/agent-sessions/{agent}

@@ -5,7 +5,7 @@ import { useAction } from "./actions.ts";
 import { Button } from "./controls.tsx";
 import { urgencyOf, type View } from "./fold.ts";
 import { IS_APPLE } from "./keys.ts";
-import { keep, kept } from "./local.ts";
+import { keep, kept } from "./kept.ts";
 import { cancel, prompt } from "./prompts.ts";
 import type { ProviderSnapshot } from "./protocol.ts";
 import { addressOf } from "./route.ts";

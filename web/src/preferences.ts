@@ -2,7 +2,7 @@
 
 import { create } from "zustand";
 
-import { keep, kept } from "./local.ts";
+import { keep, kept } from "./kept.ts";
 
 export type Theme = "system" | "light" | "dark";
 export type Density = "comfortable" | "compact";

@@ -262,6 +262,16 @@ export interface Diagnostic {
   extra: Record<string, Json>;
 }
 
+export interface Draft {
+  session_id: string;
+  text: string;
+  updated_at: string | null;
+}
+
+export interface DraftPatch {
+  text: string;
+}
+
 export interface ErrorReported {
   type: "error";
   code: string;
@@ -299,6 +309,10 @@ export interface FileDifference {
   is_binary: boolean;
   added_lines: number;
   deleted_lines: number;
+}
+
+export interface FoundFile {
+  path: string;
 }
 
 export interface Health {
