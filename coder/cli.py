@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, NoReturn, Protocol, cast
+from typing import Annotated, Any, NoReturn, Protocol, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -16,7 +16,8 @@ from typer.main import get_group
 
 from coder import __version__
 from coder.commands.reach import BAD_INPUT, FAILED, NO_HOST, Reach
-from coder.errors import UNREACHABLE, CoderError, InvalidInput, NotFound
+from coder.errors import UNREACHABLE, CoderError, InvalidInput, MergeConflict, NotFound
+from coder.terminal.conflicts import conflicts_text
 from coder.terminal.text import visible_line
 
 COMMANDS = {
@@ -27,8 +28,18 @@ COMMANDS = {
     "sessions": ("sessions", "Sessions and their worktrees."),
     "prompt": ("prompts", "Ask an agent for one turn and show it as it happens."),
     "changes": ("changes", "What agents changed and nobody has decided yet."),
+    "diff": ("pending", "What is pending in a session, as a unified diff."),
+    "apply": ("pending", "Write what is pending into the project's checkout, all or nothing."),
+    "reject": ("pending", "Take what is pending out of the worktree, all or nothing; while a turn runs, at its end."),
+    "revert": ("changes", "Take applied changes out of the checkout again."),
+    "decisions": ("decisions", "What people decided in a session, newest first."),
+    "withdraw": ("decisions", "Take back a decision that waits for the end of a turn."),
+    "checkpoints": ("checkpoints", "The points that a session's files can be brought back to, newest first."),
+    "checkpoint": ("checkpoints", "One point that a session's files can be brought back to."),
     "comment": ("comments", "Comment on a line of a pending change."),
     "comments": ("comments", "The open comments of a session."),
+    "reply": ("comments", "Reply to a comment."),
+    "resolve": ("comments", "Settle a comment, or open it again."),
     "review": ("comments", "Send the open comments of a session to an agent as one prompt, and show the turn."),
     "branch": ("branches", "Where a session's branch stands beside the default branch."),
     "commit": ("branches", "Commit on a session's branch what was applied."),
@@ -53,8 +64,10 @@ class HelpPage(Protocol):
 class Commands(TyperGroup):
     """The commands by their names, each from its own module."""
 
-    def list_commands(self, ctx: object) -> list[str]:
-        return list(COMMANDS)
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        # the names alone: what a mistyped one is compared with
+        self.commands.update({name: TyperGroup(name=name) for name in COMMANDS})
 
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
         if cmd_name not in COMMANDS:
@@ -107,7 +120,9 @@ def main() -> None:
 
 
 def _fail(error: CoderError) -> NoReturn:
-    typer.echo(f"error: {visible_line(str(error))}", err=True)
+    typer.echo(f"error: {visible_line(str(error))} ({error.stable_code})", err=True)
+    if isinstance(error, MergeConflict) and (shown := conflicts_text(error.fields)):
+        typer.echo(shown, err=True)
     if error.stable_code == UNREACHABLE:
         typer.echo("start it with `coder up`, or name it with --url", err=True)
         sys.exit(NO_HOST)

@@ -9,10 +9,11 @@ import typer
 from coder.client import Client
 from coder.commands.calls import all_pages, call
 from coder.commands.reach import JsonFlag, Reason, group
-from coder.commands.shown import show, show_one
+from coder.commands.shown import print_json, show, show_one
 from coder.errors import InvalidInput
 from coder.model.changes import Change, ChangeStatus
-from coder.terminal.text import visible, visible_line
+from coder.terminal.diffs import counts_text, diff_text, name_text
+from coder.terminal.text import visible_line
 
 commands = group()
 changes = group("What agents changed and nobody has decided yet.")
@@ -37,9 +38,7 @@ def list_changes(
 def show_change(context: typer.Context, id: str, as_json: JsonFlag = False) -> None:
     """One change with its diff."""
     change = call(context, lambda client: client.change(id))
-    show_one(
-        as_json, change, f"{change.status} {change.operation} {visible_line(change.file_path)}\n{visible(change.diff)}"
-    )
+    show_one(as_json, change, f"{change.status} {change.operation} {name_text(change)}\n{diff_text(change)}")
 
 
 @changes.command(name="apply")
@@ -48,10 +47,11 @@ def apply_changes(
     ids: Annotated[list[str] | None, typer.Argument()] = None,
     session: Annotated[str | None, typer.Option(help="Everything pending in this session.")] = None,
     reason: Reason = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Write changes into the project's checkout. A conflict writes nothing."""
     one, every = partial(Client.apply_change, reason=reason), partial(Client.apply_changes, reason=reason)
-    _decide(context, ids, session, one, every)
+    _decide(context, ids, session, one, every, as_json)
 
 
 @changes.command(name="reject")
@@ -60,16 +60,32 @@ def reject_changes(
     ids: Annotated[list[str] | None, typer.Argument()] = None,
     session: Annotated[str | None, typer.Option(help="Everything pending in this session.")] = None,
     reason: Reason = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Put the base content back into the worktree."""
     one, every = partial(Client.reject_change, reason=reason), partial(Client.reject_changes, reason=reason)
-    _decide(context, ids, session, one, every)
+    _decide(context, ids, session, one, every, as_json)
 
 
 @changes.command(name="revert")
-def revert_changes(context: typer.Context, ids: list[str], reason: Reason = None) -> None:
+@commands.command(name="revert")
+def revert_changes(context: typer.Context, ids: list[str], reason: Reason = None, as_json: JsonFlag = False) -> None:
     """Take applied changes out of the checkout again."""
-    _decide(context, ids, None, partial(Client.revert_change, reason=reason), None)
+    _decide(context, ids, None, partial(Client.revert_change, reason=reason), None, as_json)
+
+
+def show_decided(as_json: bool, decided: Sequence[Change]) -> None:
+    """A line for each decided row; a row that is pending yet is one whose rejection waits."""
+    if as_json:
+        print_json(decided)
+        return
+    for change in decided:
+        word = "queued" if change.status is ChangeStatus.PENDING else change.status
+        part = " in part" if change.split_from else ""
+        typer.echo(f"{word} {visible_line(change.file_path)}{part}")
+    waiting = {each.decision_id: None for row in decided if row.status is ChangeStatus.PENDING for each in row.queued}
+    if waiting:
+        typer.echo(f"carried out when the turn ends; take back with `coder withdraw {list(waiting)[-1]}`", err=True)
 
 
 def _decide(
@@ -78,6 +94,7 @@ def _decide(
     session: str | None,
     decide: Callable[[Client, str], Awaitable[Change]],
     decide_all: Callable[[Client, str], Awaitable[Sequence[Change]]] | None,
+    as_json: bool,
 ) -> None:
     if bool(ids) == bool(session):
         raise InvalidInput("give the ids of changes, or --session for everything that is pending in it")
@@ -87,10 +104,8 @@ def _decide(
             return await decide_all(client, session)
         return [await decide(client, id) for id in ids or ()]
 
-    for change in call(context, run):
-        typer.echo(f"{change.status} {visible_line(change.file_path)}")
+    show_decided(as_json, call(context, run))
 
 
 def _change_row(change: Change) -> Sequence[str]:
-    counts = f"{change.operation} +{change.added_lines} -{change.deleted_lines}"
-    return (change.id, change.status, change.agent, counts, change.file_path)
+    return (change.id, change.status, change.agent, counts_text(change), change.file_path)

@@ -14,7 +14,8 @@ from coder.commands.shown import show, show_one
 from coder.errors import InvalidInput
 from coder.model.comments import Comment, CommentStatus, Side
 from coder.model.tasks import TaskState
-from coder.protocol import NewComment, Review
+from coder.protocol import NewComment, NewReply, Review
+from coder.terminal.text import visible_line
 from coder.terminal.turns import Turn
 
 commands = group()
@@ -48,6 +49,32 @@ def list_comments(
     show(as_json, found, ("ID", "STATUS", "PLACE", "COMMENT"), _comment_row)
 
 
+@commands.command(name="reply")
+def reply_to_comment(
+    context: typer.Context,
+    comment: Annotated[str, typer.Argument(help="The comment's id.")],
+    text: Annotated[list[str], typer.Argument(help="What is to be said; - reads standard input.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Reply to a comment."""
+    wish = valid(NewReply, body=text_of(text).strip())
+    found = call(context, lambda client: client.reply_to_comment(comment, wish.body))
+    show_one(as_json, found, found.replies[-1].id)
+
+
+@commands.command(name="resolve")
+def settle_comment(
+    context: typer.Context,
+    comment: Annotated[str, typer.Argument(help="The comment's id.")],
+    reopen: Annotated[bool, typer.Option("--reopen", help="Open it again.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Settle a comment, or open it again."""
+    act = Client.reopen_comment if reopen else Client.resolve_comment
+    found = call(context, lambda client: act(client, comment))
+    show_one(as_json, found, f"{found.status} {visible_line(found.file_path)}:{found.line}")
+
+
 @commands.command(name="review")
 def send_review(
     context: typer.Context,
@@ -73,4 +100,5 @@ def send_review(
 
 
 def _comment_row(comment: Comment) -> Sequence[str]:
-    return (comment.id, comment.status, f"{comment.file_path}:{comment.line}", comment.body)
+    replies = f" (+{len(comment.replies)})" if comment.replies else ""
+    return (comment.id, comment.status, f"{comment.file_path}:{comment.line}", comment.body + replies)

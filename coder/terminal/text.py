@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from datetime import datetime
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
@@ -28,6 +29,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def moment(time: datetime) -> str:
+    """A time where the terminal is, to the second."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _spelled(character: str) -> str:
