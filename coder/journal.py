@@ -7,7 +7,7 @@ and stored in batches. What must be durable before it is seen goes through `comm
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import anyio
@@ -19,6 +19,7 @@ from coder.model.events import AgentEvent, Error, Record
 from coder.model.permissions import PermissionStatus
 from coder.model.values import now
 from coder.protocol import SnapshotFrame
+from coder.session_log import SessionLog, encode
 from coder.store import agent_sessions, changes, comments, events, permissions, sessions, setups, tasks
 from coder.store.database import Store
 from coder.store.text import encode_model
@@ -67,77 +68,6 @@ class JournalLimits:
     retry_delay: float = 0.5
 
 
-@dataclass
-class _Log:
-    """One session's newest records. Everything above `stored_seq` is in `pending` and in `ring`."""
-
-    session_id: str
-    stored_seq: int
-    boot_seq: int
-    last_seq: int
-    ring: list[bytes] = field(default_factory=list[bytes])
-    ring_bytes: int = 0
-    pending: list[events.NewRecord] = field(default_factory=list[events.NewRecord])
-    pending_bytes: int = 0
-    in_doubt: list[tuple[events.NewRecord, bytes]] = field(default_factory=list[tuple[events.NewRecord, bytes]])
-    """Rows of a commit whose outcome the lost database never told; the gate stays closed until that is known."""
-    is_unsure: bool = False
-    """A write was cut off: how far it got is read again before the next one."""
-    writing: anyio.Lock = field(default_factory=anyio.Lock)
-    gate: anyio.Event | None = None
-    """Closed while a commit holds the next numbers: appends wait for it."""
-    waiters: list[anyio.Event] = field(default_factory=list[anyio.Event])
-    is_gone: bool = False
-
-    @property
-    def first_seq(self) -> int:
-        """The number of `ring[0]`."""
-        return self.last_seq - len(self.ring) + 1
-
-    def show(self, encoded: bytes) -> None:
-        self.last_seq += 1
-        self.ring.append(encoded)
-        self.ring_bytes += len(encoded)
-
-    def replace(self, row: events.NewRecord) -> None:
-        """Show another record under a number that was shown already: what is read again is what is stored."""
-        at = row.seq - self.first_seq
-        if 0 <= at < len(self.ring):
-            encoded = events.encode_record(*row)
-            self.ring_bytes += len(encoded) - len(self.ring[at])
-            self.ring[at] = encoded
-
-    def open_gate(self) -> None:
-        if self.gate is not None:
-            gate, self.gate = self.gate, None
-            gate.set()
-
-    def wake(self) -> None:
-        if self.waiters:
-            waiters, self.waiters = self.waiters, []
-            for waiter in waiters:
-                waiter.set()
-
-    def mark_stored(self, seq: int, ring_limit: int) -> None:
-        """Everything up to `seq` is on disk; the ring may let go of it."""
-        self.stored_seq = seq
-        keep = 0
-        while keep < len(self.pending) and self.pending[keep].seq <= seq:
-            self.pending_bytes -= len(self.pending[keep].event)
-            keep += 1
-        del self.pending[:keep]
-        if self.ring_bytes > 2 * ring_limit:
-            self._trim(ring_limit)
-
-    def _trim(self, ring_limit: int) -> None:
-        first, drop, size = self.first_seq, 0, self.ring_bytes
-        while drop < len(self.ring) and size > ring_limit and first + drop <= self.stored_seq:
-            size -= len(self.ring[drop])
-            drop += 1
-        del self.ring[:drop]
-        self.ring_bytes = size
-
-
 class Commit:
     """An open transaction on one session: write through `connection`, add records with `append`."""
 
@@ -153,7 +83,7 @@ class Commit:
 
     def append(self, event: AgentEvent, *, agent: str | None = None, task_id: str | None = None) -> int:
         """Number the event; it is stored with the transaction and shown once that is committed."""
-        self.rows.append(_encode(self._next, event, agent, task_id))
+        self.rows.append(encode(self._next, now(), event, agent, task_id))
         self._next += 1
         return self._next - 1
 
@@ -167,7 +97,7 @@ class Commit:
 class Follower:
     """One viewer's cursor into a session's log."""
 
-    def __init__(self, journal: "Journal", log: _Log, after: int) -> None:
+    def __init__(self, journal: "Journal", log: SessionLog, after: int) -> None:
         self._journal = journal
         self._log = log
         self.cursor = after
@@ -179,12 +109,14 @@ class Follower:
             Lagged: the viewer is too far behind. NotFound: the session was closed.
         """
         log = self._log
+        log.settle_text()
         while self.cursor >= log.last_seq:
             if log.is_gone:
                 raise NotFound("the session was closed", session_id=log.session_id)
             waiter = anyio.Event()
             log.waiters.append(waiter)
             await waiter.wait()
+            log.settle_text()
         if log.last_seq - self.cursor > LAG_LIMIT:
             raise Lagged(log.session_id, log.last_seq)
         first = self.cursor + 1
@@ -203,9 +135,9 @@ class Journal:
         self.epoch = store.run_id
         self._store = store
         self._limits = limits
-        self._logs: dict[str, _Log] = {}
+        self._logs: dict[str, SessionLog] = {}
         self._loading = anyio.Lock()
-        self._dirty: dict[str, _Log] = {}
+        self._dirty: dict[str, SessionLog] = {}
         self._work = anyio.Event()
         self._flushed = anyio.Event()
         self._closing = anyio.Event()
@@ -215,6 +147,8 @@ class Journal:
         self, session_id: str, event: AgentEvent, *, agent: str | None = None, task_id: str | None = None
     ) -> int:
         """Number the event and show it at once; it is stored soon after.
+
+        Pieces of one text that come faster than anybody reads them become one record, of at most 16 KiB.
 
         Waits while a commit holds the session's next numbers, or while too much of the session is not stored yet:
         this is what slows an agent down when the database cannot keep up.
@@ -227,13 +161,12 @@ class Journal:
             await (log.gate or self._flushed).wait()
         if log.is_gone:
             raise NotFound("the session was closed", session_id=session_id)
-        row, encoded = _encode(log.last_seq + 1, event, agent, task_id)
-        log.pending.append(row)
-        log.pending_bytes += len(row.event)
-        log.show(encoded)
-        log.wake()
-        self._mark_dirty(log)
-        return row.seq
+        seq = log.append(event, agent, task_id)
+        if log.waiters:
+            log.wake()
+        if session_id not in self._dirty:
+            self._mark_dirty(log)
+        return seq
 
     @asynccontextmanager
     async def commit(self, session_id: str) -> AsyncGenerator[Commit]:
@@ -248,6 +181,7 @@ class Journal:
         async with log.writing:
             await self._settle(log)
             log.gate = anyio.Event()
+            log.settle_text()
             commit: Commit | None = None
             try:
                 async with self._store.transaction() as connection:
@@ -277,11 +211,13 @@ class Journal:
             NotFound: no such session.
         """
         log = self._logs.get(session_id) or await self._load(session_id)
+        log.settle_text()
         yield Follower(self, log, min(after, log.last_seq))
 
     async def is_known(self, session_id: str, after: int, epoch: str | None) -> bool:
         """Whether a viewer may go on from `after`: the number exists and still means the record it meant."""
         log = self._logs.get(session_id) or await self._load(session_id)
+        log.settle_text()
         return after <= (log.last_seq if epoch in (None, self.epoch) else log.boot_seq)
 
     async def page(self, session_id: str, after: int, limit: int) -> list[Record]:
@@ -329,6 +265,7 @@ class Journal:
         log = self._logs.get(session_id)
         if log is None:
             return
+        log.settle_text()
         target = log.last_seq
         while log.stored_seq < target and not log.is_gone:
             flushed = self._flushed
@@ -374,21 +311,21 @@ class Journal:
         while self._dirty and await self._store_dirty():
             pass
 
-    def _mark_dirty(self, log: _Log) -> None:
+    def _mark_dirty(self, log: SessionLog) -> None:
         self._dirty[log.session_id] = log
         self._work.set()
 
-    async def _load(self, session_id: str) -> _Log:
+    async def _load(self, session_id: str) -> SessionLog:
         async with self._loading:
             if log := self._logs.get(session_id):
                 return log
             async with self._store.connection() as connection:
                 seq = (await sessions.get(connection, session_id)).last_seq
-            log = _Log(session_id, stored_seq=seq, boot_seq=seq, last_seq=seq)
+            log = SessionLog(session_id, stored_seq=seq, boot_seq=seq, last_seq=seq)
             self._logs[session_id] = log
             return log
 
-    def _publish(self, log: _Log, rows: Sequence[tuple[events.NewRecord, bytes]]) -> None:
+    def _publish(self, log: SessionLog, rows: Sequence[tuple[events.NewRecord, bytes]]) -> None:
         for _, encoded in rows:
             log.show(encoded)
         log.mark_stored(log.last_seq, self._limits.ring_bytes)
@@ -399,7 +336,7 @@ class Journal:
         flushed, self._flushed = self._flushed, anyio.Event()
         flushed.set()
 
-    async def _settle(self, log: _Log) -> None:
+    async def _settle(self, log: SessionLog) -> None:
         """Find out what became of a commit in doubt, and of rows whose COPY was cut off."""
         if not log.is_unsure:
             return
@@ -415,7 +352,7 @@ class Journal:
     async def _store_dirty(self) -> bool:
         """One batch over all sessions; False when the database refused it and it must be tried again."""
         dirty, self._dirty = self._dirty, {}
-        held: list[_Log] = []
+        held: list[SessionLog] = []
         for log in dirty.values():
             try:
                 log.writing.acquire_nowait()
@@ -434,7 +371,7 @@ class Journal:
             self._mark_dirty(log)
         return not failed
 
-    async def _try_to_store(self, logs: Sequence[_Log]) -> Sequence[_Log]:
+    async def _try_to_store(self, logs: Sequence[SessionLog]) -> Sequence[SessionLog]:
         """Store what these sessions have; returns those that have to be tried again."""
         try:
             await self._store_logs(logs)
@@ -454,9 +391,10 @@ class Journal:
             return []
         return logs
 
-    async def _store_logs(self, logs: Sequence[_Log]) -> None:
+    async def _store_logs(self, logs: Sequence[SessionLog]) -> None:
         for log in logs:
             await self._settle(log)
+            log.settle_text()
         batches = {log.session_id: list(log.pending) for log in logs if log.pending and not log.is_gone}
         if not batches:
             return
@@ -487,11 +425,6 @@ async def open_journal(store: Store, limits: JournalLimits | None = None) -> Asy
             with anyio.move_on_after(5, shield=True):
                 await journal.close()
             group.cancel_scope.cancel()
-
-
-def _encode(seq: int, event: AgentEvent, agent: str | None, task_id: str | None) -> tuple[events.NewRecord, bytes]:
-    at, body = now(), encode_model(event)
-    return events.NewRecord(seq, at, agent, task_id, body), events.encode_record(seq, at, agent, task_id, body)
 
 
 def _substitute(session_id: str, refused: events.NewRecord, error: PostgresError) -> events.NewRecord:

@@ -10,10 +10,11 @@ import pytest
 
 from coder.errors import NotFound
 from coder.journal import Follower, Journal, JournalLimits, open_journal
-from coder.model.events import Error, Text, TurnStarted
+from coder.model.events import Error, Reasoning, Text, TurnStarted, UserText
 from coder.model.sessions import Project, SessionState
 from coder.model.values import new_id, now
 from coder.protocol import SnapshotFrame
+from coder.session_log import TEXT_LIMIT
 from coder.store import events, projects, sessions
 from coder.store.database import Store, open_store
 
@@ -49,14 +50,14 @@ async def stored_texts(store: Store, session_id: str) -> list[str]:
     async with store.connection() as connection:
         records = await events.page(connection, session_id, after=0, limit=500)
     assert [record.seq for record in records] == list(range(1, len(records) + 1))
-    return [record.event.text for record in records if isinstance(record.event, Text)]
+    return [record.event.text for record in records if isinstance(record.event, UserText)]
 
 
 @pytest.mark.scenario("journal: a viewer gets what is ready in one batch")
 async def test_a_viewer_gets_everything_that_is_ready_in_one_batch(database_url: str) -> None:
     async with open_rooms(database_url) as (_, journal, session), journal.follow(session, 0) as follower:
         for word in ("a", "b", "c"):
-            await journal.append(session, Text(text=word))
+            await journal.append(session, UserText(text=word))
         batch = await follower.receive()
         assert (batch.first_seq, batch.last_seq) == (1, 3)
 
@@ -65,11 +66,11 @@ async def test_a_viewer_gets_everything_that_is_ready_in_one_batch(database_url:
 async def test_text_is_shown_at_once_and_stored_soon_after(database_url: str) -> None:
     async with open_rooms(database_url, JournalLimits(store_delay=30)) as (store, journal, session):
         async with journal.follow(session, 0) as follower:
-            await journal.append(session, Text(text="early"))
+            await journal.append(session, UserText(text="early"))
             assert await texts(follower, 1) == ["early"]
             assert await stored_texts(store, session) == []
     async with open_rooms(database_url) as (store, journal, other):
-        await journal.append(other, Text(text="soon"))
+        await journal.append(other, UserText(text="soon"))
         with anyio.fail_after(5):
             await journal.flush(other)
         assert await stored_texts(store, other) == ["soon"]
@@ -82,13 +83,13 @@ async def test_a_failed_commit_shows_nothing_and_its_numbers_are_used_again(data
 
         async def change_mind() -> None:
             async with journal.commit(session) as commit:
-                commit.append(Text(text="never"))
+                commit.append(UserText(text="never"))
                 raise RuntimeError("changed my mind")
 
         with pytest.raises(RuntimeError):
             await change_mind()
         async with journal.commit(session) as commit:
-            assert commit.append(Text(text="then")) == 1
+            assert commit.append(UserText(text="then")) == 1
         assert await texts(follower, 1) == ["then"]
         assert await stored_texts(store, session) == ["then"]
 
@@ -99,13 +100,13 @@ async def test_writers_at_once_leave_no_gap_and_keep_their_own_order(database_ur
 
         async def stream(name: str) -> None:
             for n in range(60):
-                await journal.append(session, Text(text=f"{name}{n}"))
+                await journal.append(session, UserText(text=f"{name}{n}"))
                 await anyio.lowlevel.checkpoint()
 
         async def decide() -> None:
             for n in range(20):
                 async with journal.commit(session) as commit:
-                    commit.append(Text(text=f"c{n}"))
+                    commit.append(UserText(text=f"c{n}"))
                     await anyio.lowlevel.checkpoint()
 
         async with journal.follow(session, 0) as follower:
@@ -126,7 +127,7 @@ async def test_a_viewer_behind_the_ring_misses_nothing(database_url: str) -> Non
         words = [f"word {n}" for n in range(700)]
         async with journal.follow(session, 0) as follower:
             for word in words:
-                await journal.append(session, Text(text=word))
+                await journal.append(session, UserText(text=word))
                 if word.endswith("00"):
                     await journal.flush(session)
             assert await texts(follower, len(words)) == words
@@ -142,7 +143,7 @@ async def test_cut_connections_lose_and_double_nothing(database_url: str) -> Non
         words = [f"w{n}" for n in range(200)]
         killer = await asyncpg.connect(database_url)
         for n, word in enumerate(words):
-            await journal.append(session, Text(text=word))
+            await journal.append(session, UserText(text=word))
             if n % 20 == 0:
                 await killer.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -159,7 +160,7 @@ async def test_leaving_the_journal_stores_what_was_shown(database_url: str) -> N
     async with open_store(database_url, run_id="run") as store:
         async with open_journal(store, JournalLimits(store_delay=30)) as journal:
             session = await make_session(store)
-            await journal.append(session, Text(text="last words"))
+            await journal.append(session, UserText(text="last words"))
         assert await stored_texts(store, session) == ["last words"]
 
 
@@ -180,7 +181,7 @@ async def test_an_agent_that_outruns_the_store_waits(database_url: str) -> None:
     async with open_rooms(database_url, limits) as (_, journal, session):
         most = 0
         for _ in range(30):
-            await journal.append(session, Text(text="x" * 1000))
+            await journal.append(session, UserText(text="x" * 1000))
             most = max(most, journal.unstored_bytes())
         assert most < 5000 + 2000
 
@@ -188,7 +189,7 @@ async def test_an_agent_that_outruns_the_store_waits(database_url: str) -> None:
 @pytest.mark.scenario("journal: text that PostgreSQL refuses is stored all the same")
 async def test_nul_and_surrogates_do_not_stop_a_record(database_url: str) -> None:
     async with open_rooms(database_url) as (store, journal, session):
-        await journal.append(session, Text(text="a\0b\ud800c"))
+        await journal.append(session, UserText(text="a\0b\ud800c"))
         await journal.flush(session)
         assert await stored_texts(store, session) == ["a\ufffdb\ufffdc"]
 
@@ -214,7 +215,7 @@ async def test_a_snapshot_taken_while_records_flow_continues_without_a_gap(datab
 
         async def stream() -> None:
             for word in words:
-                await journal.append(session, Text(text=word))
+                await journal.append(session, UserText(text=word))
                 await anyio.lowlevel.checkpoint()
 
         snapshots: list[SnapshotFrame] = []
@@ -228,7 +229,7 @@ async def test_a_snapshot_taken_while_records_flow_continues_without_a_gap(datab
         (snapshot,) = snapshots
         async with journal.follow(session, snapshot.seq) as follower:
             rest = await texts(follower, len(words) - snapshot.seq)
-        known = [record.event.text for record in snapshot.events if isinstance(record.event, Text)]
+        known = [record.event.text for record in snapshot.events if isinstance(record.event, UserText)]
         assert (known + rest)[-len(words) :] == words[-len(known + rest) :]
         assert snapshot.seq + len(rest) == len(words)
 
@@ -251,7 +252,7 @@ async def stored_kinds(store: Store, session_id: str) -> list[str]:
     assert [record.seq for record in records] == list(range(1, len(records) + 1))
     shown = [record.event for record in records]
     return [
-        event.code if isinstance(event, Error) else event.text for event in shown if isinstance(event, Error | Text)
+        event.code if isinstance(event, Error) else event.text for event in shown if isinstance(event, Error | UserText)
     ]
 
 
@@ -265,8 +266,8 @@ async def test_a_refused_record_is_replaced_where_it_stood(
             await connection.execute(law)
         other = await make_session(store)
         for n in range(20):
-            await journal.append(session, Text(text="poison" if n in (3, 4, 19) else str(n)), agent="demo")
-            await journal.append(other, Text(text=str(n)))
+            await journal.append(session, UserText(text="poison" if n in (3, 4, 19) else str(n)), agent="demo")
+            await journal.append(other, UserText(text=str(n)))
         with anyio.fail_after(10):
             await journal.close()
         expected = ["record_refused" if n in (3, 4, 19) else str(n) for n in range(20)]
@@ -292,11 +293,11 @@ async def test_a_refused_record_does_not_stop_a_commit(database_url: str) -> Non
             await connection.execute(REFUSE)
         async with journal.follow(session, 0) as follower:
             for word in ("a", "poison", "b"):
-                await journal.append(session, Text(text=word))
+                await journal.append(session, UserText(text=word))
             async with journal.commit(session) as commit:
                 await sessions.patch(commit.connection, session, name="renamed", auto_apply=None)
                 for word in ("c", "poison", "d"):
-                    commit.append(Text(text=word))
+                    commit.append(UserText(text=word))
             shown = [orjson.loads(record)["event"] for record in (await follower.receive()).encoded]
         expected = ["a", "record_refused", "b", "c", "record_refused", "d"]
         assert [event.get("code") or event["text"] for event in shown] == expected
@@ -314,8 +315,8 @@ async def test_a_session_that_cannot_be_stored_holds_up_no_other(
         other = await make_session(store)
         async with store.connection() as connection:
             await connection.execute(REFUSE.replace("'%poison%'", f"'%' AND NEW.session_id = '{session}'"))
-        await journal.append(session, Text(text="secret"))
-        await journal.append(other, Text(text="fine"))
+        await journal.append(session, UserText(text="secret"))
+        await journal.append(other, UserText(text="fine"))
         with anyio.fail_after(10):
             await journal.flush(other)
             assert await stored_texts(store, other) == ["fine"]
@@ -324,3 +325,38 @@ async def test_a_session_that_cannot_be_stored_holds_up_no_other(
             await journal.flush(session)
         assert await stored_texts(store, session) == ["secret"]
     assert "secret" not in caplog.text
+
+
+@pytest.mark.scenario("journal: pieces of one text that nobody has read yet are one record")
+async def test_pieces_of_a_text_grow_together_until_somebody_reads_them(database_url: str) -> None:
+    async with open_rooms(database_url) as (_, journal, session):
+        async with journal.follow(session, 0) as viewer:
+            for piece in ("one ", "two "):
+                await journal.append(session, Text(text=piece), agent="demo")
+            await journal.append(session, Reasoning(text="hm"), agent="demo")
+            first = await viewer.receive()
+            seqs = [await journal.append(session, Text(text=piece), agent="demo") for piece in ("three ", "four")]
+            await journal.append(session, Text(text="mine"), agent="other")
+            second = await viewer.receive()
+        await journal.flush(session)
+
+        records = await journal.page(session, 0, 100)
+        assert (first.first_seq, first.last_seq, second.first_seq, second.last_seq) == (1, 2, 3, 4)
+        assert seqs == [3, 3]
+        assert [record.seq for record in records] == [1, 2, 3, 4]
+        said = [(record.agent, record.event.text) for record in records if isinstance(record.event, Text | Reasoning)]
+        assert said == [("demo", "one two "), ("demo", "hm"), ("demo", "three four"), ("other", "mine")]
+        assert [orjson.loads(line)["seq"] for line in (*first.encoded, *second.encoded)] == [1, 2, 3, 4]
+
+
+@pytest.mark.scenario("journal: pieces of one text that nobody has read yet are one record")
+async def test_a_text_grows_to_a_limit_and_never_across_a_commit(database_url: str) -> None:
+    async with open_rooms(database_url) as (_, journal, session):
+        for _ in range(3):
+            await journal.append(session, Text(text="x" * (TEXT_LIMIT // 2)))
+        async with journal.commit(session) as commit:
+            commit.append(UserText(text="between"))
+        await journal.append(session, Text(text="after"))
+        told = [record.event for record in await journal.page(session, 0, 9)]
+        sizes = [len(event.text) for event in told if isinstance(event, Text | UserText)]
+        assert sizes == [TEXT_LIMIT, TEXT_LIMIT // 2, len("between"), len("after")]
