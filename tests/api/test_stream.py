@@ -5,6 +5,7 @@ import socket as sockets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 from urllib.parse import urlsplit
 
 import anyio
@@ -23,7 +24,6 @@ from coder.model.events import Record, Text
 from coder.model.permissions import PermissionRequest
 from coder.model.sessions import Session
 from coder.model.tasks import Task
-from coder.model.values import new_id
 from coder.protocol import DRAINING, Ack, ErrorFrame, EventsFrame, ServerFrame, SnapshotFrame, Welcome
 from coder.testing.harness import LiveHost, open_live_host
 from tests.api.wire import good_headers, next_frame, open_request, open_socket, open_test_session, send_raw
@@ -41,7 +41,7 @@ async def open_scene(
 async def say(live: LiveHost, session: Session, *texts: str) -> int:
     seq = 0
     for text in texts:
-        event = Text(text=text, message_id=new_id("msg"))  # each a record of its own
+        event = Text(text=text, message_id=token_hex(4))  # each a record of its own
         seq = await live.host.journal.append(session.id, event, agent="demo")
     return seq
 
