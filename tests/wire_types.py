@@ -12,7 +12,9 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from coder import protocol
 from coder.model import (
     changes,
+    checkpoints,
     comments,
+    decisions,
     drafts,
     events,
     files,
@@ -35,6 +37,9 @@ GENERIC = {"Page": "export interface Page<Item> {\n  items: Item[];\n  next: str
 
 RENAMED = {"Error": "ErrorReported", "Record": "JournalRecord"}
 """Names that TypeScript already uses for something else."""
+
+UNSENT = (decisions.FileSide, decisions.PlannedWrite, decisions.Plan)
+"""What the host keeps for itself."""
 
 Schema = dict[str, Any]
 
@@ -67,7 +72,9 @@ def _models(root: type[BaseModel]) -> list[type[BaseModel]]:
         module.__name__
         for module in (
             changes,
+            checkpoints,
             comments,
+            decisions,
             drafts,
             events,
             files,
@@ -82,7 +89,7 @@ def _models(root: type[BaseModel]) -> list[type[BaseModel]]:
     }
     found: list[type[BaseModel]] = []
     for model in root.__subclasses__():
-        if model.__module__ in homes and model.__name__.split("[")[0] not in GENERIC:
+        if model.__module__ in homes and model.__name__.split("[")[0] not in GENERIC and model not in UNSENT:
             found.append(model)
         found += _models(model)
     return found

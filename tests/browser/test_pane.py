@@ -41,7 +41,7 @@ async def test_a_change_is_asked_for_watched_allowed_and_applied(tmp_path: Path,
             await question.get_by_role("button", name="Allow", exact=True).click()
             changes = page.get_by_role("complementary", name="Changes")
             await changes.get_by_role("button", name="Added note.txt").click()
-            await expect(changes.get_by_role("listitem", name="note.txt").get_by_role("table")).to_contain_text("hello")
+            await expect(changes.get_by_role("listitem", name="note.txt").get_by_role("grid")).to_contain_text("hello")
             assert not (repository / "note.txt").exists()
             await changes.get_by_role("button", name="Apply note.txt").click()
             await expect(changes).to_contain_text("Nothing is waiting for a decision.")
@@ -192,9 +192,11 @@ async def test_changes_are_refused_rejected_and_reverted(tmp_path: Path, databas
             await expect(changes.get_by_role("alert")).to_contain_text("a.txt")
             assert (repository / "a.txt").read_text() == "mine\n"
             await changes.get_by_role("button", name="Apply b.txt").click()
-            await changes.locator("summary", has_text="Applied").click()
+            await changes.get_by_role("tab", name="Decisions").click()
+            await changes.get_by_role("button", name="Revert b.txt").click(trial=True)
             assert (repository / "b.txt").read_text() == "changed\n"
             await changes.get_by_role("button", name="Revert b.txt").click()
+            await changes.get_by_role("tab", name="Files").click()
             await expect(changes.get_by_role("button", name="Apply b.txt")).to_be_visible()
             assert (repository / "b.txt").read_text() == "b\n"
 

@@ -1,15 +1,27 @@
 // Calls of the host's HTTP API.
 
 import type {
+  ApplyChange,
+  ApplyChanges,
   Change,
   ChangeDetail,
+  Checkpoint,
+  CheckpointDetail,
+  Comment,
+  CommentStatus,
+  Decision,
   JournalRecord,
+  NewComment,
   Page,
   PermissionRequest,
   Problem,
   Project,
   ProviderSnapshot,
+  RejectChange,
+  RejectChanges,
+  Review,
   Session,
+  SessionPatch,
   Setup,
   Task,
   TaskPatch,
@@ -23,6 +35,8 @@ export class Refusal extends Error {
     readonly code: string,
     message: string,
     readonly retryable: boolean,
+    /** The refusal's own data. */
+    readonly fields: Problem["fields"] = null,
   ) {
     super(message);
   }
@@ -52,7 +66,7 @@ async function call<Answer>(method: string, path: string, body?: unknown, key?: 
 async function refusalOf(response: Response): Promise<Refusal> {
   try {
     const problem = (await response.json()) as Problem;
-    return new Refusal(response.status, problem.code, problem.detail, problem.retryable);
+    return new Refusal(response.status, problem.code, problem.detail, problem.retryable, problem.fields ?? null);
   } catch {
     return new Refusal(response.status, "http_error", `The host answered ${response.status}.`, response.status >= 500);
   }
@@ -80,7 +94,7 @@ export const api = {
   sessions: () => all<Session>("/api/sessions"),
   openSession: (projectId: string, name: string | null, key: string) =>
     call<Session>("POST", "/api/sessions", { project_id: projectId, name }, key),
-  renameSession: (id: string, name: string) => call<Session>("PATCH", `/api/sessions/${part(id)}`, { name }),
+  editSession: (id: string, patch: SessionPatch) => call<Session>("PATCH", `/api/sessions/${part(id)}`, patch),
   closeSession: (id: string, force: boolean) =>
     call<void>("DELETE", `/api/sessions/${part(id)}${force ? "?force=1" : ""}`),
   actOnSetup: (id: string, action: "run" | "skip") => call<Setup>("POST", `/api/sessions/${part(id)}/setup`, { action }),
@@ -92,12 +106,32 @@ export const api = {
   waitingPermissions: () => all<PermissionRequest>("/api/permissions?status=pending"),
   records: async (id: string, after: number, limit: number) =>
     (await call<Page<JournalRecord>>("GET", `/api/sessions/${part(id)}/events?after=${after}&limit=${limit}`)).items,
-  changes: (id: string) => all<Change>(`/api/sessions/${part(id)}/changes`),
+  /** The newest changes of a session, whatever became of them. */
+  recentChanges: async (id: string) => (await call<Page<Change>>("GET", `/api/sessions/${part(id)}/changes?limit=${PAGE}`)).items,
   change: (id: string) => call<ChangeDetail>("GET", `/api/changes/${part(id)}`),
-  decide: (id: string, word: "apply" | "reject" | "revert", key: string) =>
-    call<Change>("POST", `/api/changes/${part(id)}/${word}`, {}, key),
-  decideAll: (id: string, word: "apply" | "reject", key: string) =>
-    call<Page<Change>>("POST", `/api/sessions/${part(id)}/changes/${word}`, {}, key),
+  apply: (id: string, body: ApplyChange, key: string) => call<Change>("POST", `/api/changes/${part(id)}/apply`, body, key),
+  reject: (id: string, body: RejectChange, key: string) => call<Change>("POST", `/api/changes/${part(id)}/reject`, body, key),
+  revert: (id: string, key: string) => call<Change>("POST", `/api/changes/${part(id)}/revert`, {}, key),
+  applyAll: async (id: string, body: ApplyChanges, key: string) =>
+    (await call<Page<Change>>("POST", `/api/sessions/${part(id)}/changes/apply`, body, key)).items,
+  rejectAll: async (id: string, body: RejectChanges, key: string) =>
+    (await call<Page<Change>>("POST", `/api/sessions/${part(id)}/changes/reject`, body, key)).items,
+  /** The newest decisions of a session, newest first. */
+  decisions: async (id: string) => (await call<Page<Decision>>("GET", `/api/sessions/${part(id)}/decisions?limit=${PAGE}`)).items,
+  withdrawDecision: (id: string) => call<Decision>("DELETE", `/api/decisions/${part(id)}`),
+  /** The newest checkpoints of a session, newest first. */
+  checkpoints: async (id: string) =>
+    (await call<Page<Checkpoint>>("GET", `/api/sessions/${part(id)}/checkpoints?limit=${PAGE}`)).items,
+  checkpoint: (id: string) => call<CheckpointDetail>("GET", `/api/checkpoints/${part(id)}`),
+  restore: (id: string, key: string) => call<Checkpoint>("POST", `/api/checkpoints/${part(id)}/restore`, {}, key),
+  /** The newest threads of a session, newest first. */
+  comments: async (id: string) => (await call<Page<Comment>>("GET", `/api/sessions/${part(id)}/comments?limit=${PAGE}`)).items,
+  comment: (changeId: string, body: NewComment, key: string) =>
+    call<Comment>("POST", `/api/changes/${part(changeId)}/comments`, body, key),
+  reply: (id: string, body: string, key: string) => call<Comment>("POST", `/api/comments/${part(id)}/replies`, { body }, key),
+  settleComment: (id: string, status: Exclude<CommentStatus, "outdated">) =>
+    call<Comment>("PATCH", `/api/comments/${part(id)}`, { status }),
+  sendReview: (id: string, body: Review, key: string) => call<Task>("POST", `/api/sessions/${part(id)}/review`, body, key),
   providers: async (force = false) =>
     (await call<Page<ProviderSnapshot>>("GET", `/api/providers/snapshot${force ? "?force=1" : ""}`)).items,
   refreshProviders: async (ids: string[] | null) =>

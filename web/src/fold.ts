@@ -39,6 +39,8 @@ export interface Facts {
   readonly setup: Setup | null;
   /** Threads on lines: the open ones, and those settled while they were watched. */
   readonly comments: Readonly<Record<string, Comment>>;
+  /** The newest record that told of a change, a decision or a checkpoint; the snapshot's number before that. */
+  readonly movedAt: number;
 }
 
 interface Told {
@@ -207,6 +209,7 @@ function factsOf(snapshot: SnapshotFrame): Facts {
     changes: byId(snapshot.changes),
     setup: snapshot.setup,
     comments: byId(snapshot.comments),
+    movedAt: snapshot.seq,
   };
 }
 
@@ -254,7 +257,9 @@ function foldFact(facts: Facts, record: JournalRecord): Facts {
       return { ...facts, comments: { ...facts.comments, [event.comment.id]: event.comment } };
     case "change_recorded":
     case "change_decided":
-      return { ...facts, changes: { ...facts.changes, [event.change.id]: event.change } };
+      return { ...facts, changes: { ...facts.changes, [event.change.id]: event.change }, movedAt: record.seq };
+    case "checkpoint_recorded":
+      return { ...facts, movedAt: record.seq };
     case "agent_status": {
       const canSteer = event.can_steer ?? facts.agents[event.agent]?.canSteer ?? false;
       return {

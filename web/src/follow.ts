@@ -127,6 +127,7 @@ async function takePulses(sessions: readonly Session[]): Promise<void> {
       changes: {},
       setup: null,
       comments: {},
+      movedAt: session.last_seq,
     };
     pulses[session.id] = { seq: session.last_seq, facts };
   }

@@ -18,10 +18,12 @@ export interface Preferences {
   seen: Readonly<Record<string, string>>;
   /** Widths in pixels of what stands beside the conversation. */
   widths: Readonly<Record<string, number>>;
+  /** Differences show the old and the new text beside each other. */
+  isSplit: boolean;
 }
 
 const NAME = "coder.preferences";
-const USUAL: Preferences = { theme: "system", density: "comfortable", notifies: false, bindings: {}, seen: {}, widths: {} };
+const USUAL: Preferences = { theme: "system", density: "comfortable", notifies: false, bindings: {}, seen: {}, widths: {}, isSplit: false };
 
 export const usePreferences = create<Preferences>(() => ({ ...USUAL, ...kept<Partial<Preferences>>(NAME, {}) }));
 

@@ -177,6 +177,18 @@ export interface Checkpoint {
   created_at: string;
 }
 
+export interface CheckpointDetail {
+  id: string;
+  session_id: string;
+  task_id: string | null;
+  agent: string | null;
+  kind: "opened" | "turn" | "restore" | "update";
+  tree: string;
+  seq: number;
+  created_at: string;
+  differences: FileDifference[];
+}
+
 export interface CheckpointRecorded {
   type: "checkpoint_recorded";
   checkpoint: Checkpoint;
@@ -246,6 +258,23 @@ export interface Damage {
   id: string | null;
   message: string;
 }
+
+export interface Decision {
+  id: string;
+  session_id: string;
+  verb: "apply" | "reject" | "revert" | "restore" | "update";
+  target: "checkout" | "branch";
+  picks: Pick[];
+  by: string;
+  reason: string | null;
+  checkpoint_id: string | null;
+  state: DecisionState;
+  error: Fault | null;
+  created_at: string;
+  ended_at: string | null;
+}
+
+export type DecisionState = "queued" | "underway" | "done" | "refused" | "withdrawn";
 
 export interface Diagnostic {
   id: string;
@@ -469,6 +498,12 @@ export interface PermissionResolved {
 }
 
 export type PermissionStatus = "pending" | "selected" | "cancelled" | "expired";
+
+export interface Pick {
+  change_id: string;
+  hunks: HunkChoice[] | null;
+  part: FileDifference | null;
+}
 
 export interface Ping {
   type: "ping";

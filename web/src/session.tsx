@@ -2,7 +2,7 @@ import { FileDiff, GitBranch, Menu, Pencil, Trash2 } from "lucide-react";
 import { useEffect, useState, useSyncExternalStore } from "react";
 
 import { useAction } from "./actions.ts";
-import { Changes } from "./changes.tsx";
+import { Changes } from "./changes/panel.tsx";
 import { Composer } from "./composer.tsx";
 import { Badge, Button, Dialog, FIELD, Field, IconButton, Spinner, Trouble } from "./controls.tsx";
 import { activityOf, type View } from "./fold.ts";
@@ -10,7 +10,7 @@ import { look } from "./follow.ts";
 import { PermissionCard } from "./permission.tsx";
 import type { Session } from "./protocol.ts";
 import { addressOf } from "./route.ts";
-import { closeSession, renameSession } from "./sessions.ts";
+import { closeSession, editSession } from "./sessions.ts";
 import { SetupLine } from "./setup.tsx";
 import { dismiss, sessionIn, usePane } from "./store.ts";
 import { Transcript } from "./transcript.tsx";
@@ -62,7 +62,7 @@ export function SessionScreen({ id, onMenu }: { id: string; onMenu: () => void }
         )}
       </div>
       {view && isShowing && (
-        <div className="fixed inset-0 z-20 w-full border-l border-line sm:left-auto sm:w-[26rem] sm:shadow-raised min-[1180px]:static min-[1180px]:w-[26rem] min-[1180px]:shrink-0 min-[1180px]:shadow-none 2xl:w-[34rem]">
+        <div className="fixed inset-0 z-20 w-full border-l border-line sm:left-auto sm:w-[min(32rem,90vw)] sm:shadow-raised min-[1180px]:static min-[1180px]:w-[clamp(24rem,34vw,44rem)] min-[1180px]:shrink-0 min-[1180px]:shadow-none">
           <Changes id={id} view={view} onClose={() => setShowing(false)} />
         </div>
       )}
@@ -189,7 +189,7 @@ function Rename({ session, onClose }: { session: Session; onClose: () => void })
         className="flex flex-col gap-4"
         onSubmit={async (event) => {
           event.preventDefault();
-          if (await renameSession(session.id, name.trim())) onClose();
+          if (await editSession(session.id, { name: name.trim() })) onClose();
         }}
       >
         <Field label="Name">

@@ -2,7 +2,7 @@
 
 import { api } from "./api.ts";
 import { forget } from "./follow.ts";
-import type { Project, Session, Setup } from "./protocol.ts";
+import type { Project, Session, SessionPatch, Setup } from "./protocol.ts";
 import { doing, usePane } from "./store.ts";
 
 const { getState: pane, setState: set } = usePane;
@@ -19,9 +19,9 @@ export async function registerProject(path: string): Promise<Project> {
   return project;
 }
 
-export const renameSession = (id: string, name: string) =>
+export const editSession = (id: string, patch: SessionPatch) =>
   doing(`session:${id}`, async () => {
-    const session = await api.renameSession(id, name);
+    const session = await api.editSession(id, patch);
     set({ sessions: pane().sessions.map((one) => (one.id === id ? session : one)) });
   });
 

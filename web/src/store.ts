@@ -2,9 +2,9 @@
 
 import { create } from "zustand";
 
-import { Refusal, api, newKey, wordsOf } from "./api.ts";
+import { Refusal, wordsOf } from "./api.ts";
 import { activityOf, byId, type Activity, type Facts, type View } from "./fold.ts";
-import type { Change, Project, PromptFrame, ProviderSnapshot, Session } from "./protocol.ts";
+import type { Change, Problem, Project, PromptFrame, ProviderSnapshot, Session } from "./protocol.ts";
 import type { Link } from "./socket.ts";
 
 /** A session that is followed but not looked at: its rows are kept current, its story is not. */
@@ -20,7 +20,15 @@ export interface Outgoing {
 }
 
 /** What happened to a button that was pressed: under way, or refused in words. */
-export type Deed = { state: "busy" } | { state: "refused"; words: string };
+export type Deed = { state: "busy" } | Refused;
+
+export interface Refused {
+  readonly state: "refused";
+  readonly words: string;
+  /** The host's code, and the refusal's own data. */
+  readonly code: string | null;
+  readonly fields: Problem["fields"];
+}
 
 export interface Pane {
   screen: "starting" | "login" | "ready";
@@ -64,7 +72,8 @@ export async function doing(name: string, deed: () => Promise<void>): Promise<bo
     return true;
   } catch (error) {
     if (error instanceof Refusal && error.status === 401) set({ screen: "login", trouble: null });
-    set({ deeds: { ...pane().deeds, [name]: { state: "refused", words: wordsOf(error) } } });
+    const { code, fields } = error instanceof Refusal ? error : { code: null, fields: null };
+    set({ deeds: { ...pane().deeds, [name]: { state: "refused", words: wordsOf(error), code, fields } } });
     return false;
   }
 }
@@ -74,17 +83,8 @@ export function dismiss(name: string): void {
   set({ deeds });
 }
 
-export const decide = (change: Change, word: "apply" | "reject" | "revert") =>
-  doing(`change:${change.id}`, async () => {
-    noteChanges(change.session_id, [await api.decide(change.id, word, newKey())]);
-  });
-
-export const decideAll = (sessionId: string, word: "apply" | "reject") =>
-  doing(`changes:${sessionId}`, async () => {
-    noteChanges(sessionId, (await api.decideAll(sessionId, word, newKey())).items);
-  });
-
-function noteChanges(sessionId: string, changes: readonly Change[]): void {
+/** Rows that an answer held, before the records that tell the same arrive. */
+export function noteChanges(sessionId: string, changes: readonly Change[]): void {
   const view = pane().views[sessionId];
   if (!view) return;
   const known = view.facts.changes;

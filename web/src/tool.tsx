@@ -18,11 +18,11 @@ import { Suspense, lazy, memo, useState, type ReactNode } from "react";
 
 import { Spinner } from "./controls.tsx";
 import type { ToolItem } from "./fold.ts";
-import { unifiedDiff } from "./lines.ts";
+import { unifiedDiff } from "./diff/unified.ts";
 import type { ContentBlock, TerminalOutput, ToolCall } from "./protocol.ts";
 import { TOOL_STATUS, plainOutput, readable, shownPath, shownTitle } from "./words.ts";
 
-const DiffText = lazy(() => import("./diff.tsx"));
+const DiffText = lazy(() => import("./diff/text.tsx"));
 
 const ICONS: Record<ToolCall["kind"], LucideIcon> = {
   read: BookOpen,
@@ -110,7 +110,7 @@ export function ToolBody({ call, root }: { call: ToolCall; root: string | null }
         <p className="px-2.5 pt-1.5 font-mono text-2xs text-faint">{path}</p>
         <div className="max-h-96 overflow-auto">
           <Suspense fallback={<Wait />}>
-            <DiffText text={text || "(no difference)"} />
+            <DiffText text={text || "(no difference)"} path={path} />
           </Suspense>
         </div>
       </div>,

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import { unifiedDiff } from "./lines.ts";
+import { unifiedDiff } from "./unified.ts";
 
 it("shows a new file as additions", () => {
   expect(unifiedDiff("a.txt", null, "one\ntwo\n")).toBe(

@@ -25,7 +25,8 @@ function linesOf(text: string): string[] {
   return lines;
 }
 
-function stepsOf(before: string[], after: string[]): Step[] {
+/** What leads from one list to the other. */
+export function stepsOf(before: string[], after: string[]): Step[] {
   let start = 0;
   while (start < before.length && start < after.length && before[start] === after[start]) start += 1;
   let end = 0;

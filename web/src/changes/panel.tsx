@@ -1,0 +1,160 @@
+// What agents changed in the worktree, and the decisions about it.
+
+import { Keyboard, Maximize2, Minimize2, X } from "lucide-react";
+import { useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+
+import { IconButton } from "../controls.tsx";
+import type { View } from "../fold.ts";
+import { prefer, usePreferences } from "../preferences.ts";
+import type { Session } from "../protocol.ts";
+import { editSession } from "../sessions.ts";
+import { usePane } from "../store.ts";
+import { Checkpoints } from "./checkpoints.tsx";
+import { Comments, openThreads } from "./comments.tsx";
+import { Files, Totals } from "./files.tsx";
+import { Keys, useKeptFocus, walk } from "./keys.tsx";
+import { Ledger } from "./ledger.tsx";
+
+type Tab = "files" | "comments" | "checkpoints" | "decisions";
+
+interface ChangesProps {
+  id: string;
+  view: View;
+  onClose: () => void;
+}
+
+export function Changes({ id, view, onClose }: ChangesProps) {
+  const [tab, setTab] = useState<Tab>("files");
+  const isSplit = usePreferences((state) => state.isSplit);
+  const [isFull, setFull] = useState(false);
+  const [hasKeys, setKeys] = useState(false);
+  const box = useRef<HTMLElement>(null);
+  useKeptFocus(box);
+  const pending = Object.values(view.facts.changes)
+    .filter((change) => change.status === "pending")
+    .sort((a, b) => (a.file_path < b.file_path ? -1 : 1));
+  const press = (event: KeyboardEvent) => {
+    if (event.key === "Escape" && isFull && !event.defaultPrevented) {
+      event.preventDefault();
+      setFull(false);
+    }
+    if (event.defaultPrevented || (event.target as Element).closest('[role="tablist"]')) return;
+    walk(event, box.current);
+  };
+  return (
+    <aside ref={box} aria-label="Changes" onKeyDown={press} className={`@container flex min-h-0 flex-col bg-surface ${isFull ? "fixed inset-0 z-30" : "h-full"}`}>
+      <div className="flex h-12 shrink-0 items-center gap-2 border-b border-line px-3.5">
+        <h2 className="font-semibold">Changes</h2>
+        {pending.length > 0 && <Totals changes={pending} />}
+        <span className="ml-auto flex items-center">
+          <IconButton
+            label={isFull ? "Put changes beside the conversation" : "Changes over the whole window"}
+            className="hidden sm:inline-flex"
+            onClick={() => setFull(!isFull)}
+          >
+            {isFull ? <Minimize2 aria-hidden className="size-3.5" /> : <Maximize2 aria-hidden className="size-3.5" />}
+          </IconButton>
+          <IconButton label="Hide changes" onClick={onClose}>
+            <X aria-hidden className="size-4" />
+          </IconButton>
+        </span>
+      </div>
+      <Tabs tab={tab} setTab={setTab} counts={{ files: pending.length, comments: openThreads(view).length }} />
+      <div role="tabpanel" id="changes-panel" aria-labelledby={`changes-${tab}`} className="min-h-0 flex-1 overflow-y-auto">
+        {tab === "files" && (
+          <Files
+            id={id}
+            view={view}
+            pending={pending}
+            isSplit={isSplit}
+            onSplit={(next) => {
+              prefer({ isSplit: next });
+              if (next && box.current && box.current.clientWidth < SPLITTABLE) setFull(true);
+            }}
+            onLedger={() => setTab("decisions")}
+          />
+        )}
+        {tab === "comments" && <Comments id={id} view={view} />}
+        {tab === "checkpoints" && <Checkpoints id={id} view={view} />}
+        {tab === "decisions" && <Ledger id={id} view={view} />}
+      </div>
+      {hasKeys && <Keys />}
+      <div className="flex h-9 shrink-0 items-center gap-2 border-t border-line px-2.5">
+        <AutoApply session={view.facts.session} />
+        <IconButton label="Keys of the review" className="ml-auto hidden sm:inline-flex" aria-expanded={hasKeys} onClick={() => setKeys(!hasKeys)}>
+          <Keyboard aria-hidden className="size-4" />
+        </IconButton>
+      </div>
+    </aside>
+  );
+}
+
+/** Pixels below which two columns are no pleasure. */
+const SPLITTABLE = 640;
+
+const TABS: readonly { id: Tab; label: string }[] = [
+  { id: "files", label: "Files" },
+  { id: "comments", label: "Comments" },
+  { id: "checkpoints", label: "Checkpoints" },
+  { id: "decisions", label: "Decisions" },
+];
+
+function Tabs({ tab, setTab, counts }: { tab: Tab; setTab: (tab: Tab) => void; counts: Partial<Record<Tab, number>> }) {
+  const list = useRef<HTMLDivElement>(null);
+  const press = (event: KeyboardEvent) => {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    if (step === 0) return;
+    event.preventDefault();
+    const next = TABS[(TABS.findIndex(({ id }) => id === tab) + step + TABS.length) % TABS.length];
+    if (!next) return;
+    setTab(next.id);
+    list.current?.querySelector<HTMLElement>(`#changes-${next.id}`)?.focus();
+  };
+  return (
+    <div ref={list} role="tablist" aria-label="About changes" onKeyDown={press} className="flex h-9 shrink-0 items-stretch gap-1 overflow-x-auto border-b border-line px-2">
+      {TABS.map(({ id, label }) => (
+        <button
+          key={id}
+          id={`changes-${id}`}
+          type="button"
+          role="tab"
+          aria-selected={tab === id}
+          aria-controls="changes-panel"
+          tabIndex={tab === id ? 0 : -1}
+          onClick={() => setTab(id)}
+          className="flex items-center gap-1.5 border-b-2 border-transparent px-1.5 text-xs text-soft hover:text-ink focus-visible:outline-offset-[-2px] aria-selected:border-ink aria-selected:font-medium aria-selected:text-ink"
+        >
+          {label}
+          <Count count={counts[id] ?? 0} />
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function Count({ count }: { count: number }): ReactNode {
+  return count > 0 && <span className="rounded-full bg-sunken px-1.5 text-2xs font-normal tabular-nums">{count}</span>;
+}
+
+function AutoApply({ session }: { session: Session }) {
+  const deed = usePane((state) => state.deeds[`session:${session.id}`]);
+  const isOn = session.auto_apply;
+  return (
+    <span className="flex min-w-0 items-center gap-2 text-xs">
+      <button
+        type="button"
+        role="switch"
+        aria-checked={isOn}
+        aria-label="Apply automatically"
+        disabled={deed?.state === "busy"}
+        onClick={() => void editSession(session.id, { auto_apply: !isOn })}
+        className={`relative h-4 w-7 shrink-0 rounded-full transition-colors ${isOn ? "bg-live" : "bg-line-strong"}`}
+      >
+        <span aria-hidden className={`absolute top-0.5 size-3 rounded-full bg-surface transition-[left] ${isOn ? "left-3.5" : "left-0.5"}`} />
+      </button>
+      <span aria-hidden className={`truncate ${isOn ? "" : "text-faint"}`}>
+        {isOn ? "Applied by itself when a turn ends, secrets apart" : "Apply by itself when a turn ends"}
+      </span>
+    </span>
+  );
+}
