@@ -8,6 +8,7 @@ from coder.errors import Conflict, InvalidInput
 from coder.journal import Commit, Journal
 from coder.model.branches import BranchCommit, BranchStatus, BranchUpdate, CommitWhat
 from coder.model.changes import USER, Change, ChangeStatus, FileDifference
+from coder.model.decisions import BranchMove
 from coder.model.events import ChangeDecided, ChangeRecorded, SessionUpdated
 from coder.model.tasks import Fault, Task, TaskState
 from coder.model.values import new_id, now
@@ -287,7 +288,7 @@ class Branches:
         plan = await write_back(shadow, shadow.worktree, [Move.forward(each) for each in written])
         try:
             if brought.commit != tip.commit:
-                await move_branch(shadow, tip.branch, brought.commit, tip.commit)
+                await move_branch(shadow, BranchMove(branch=tip.branch, old=tip.commit, new=brought.commit))
         except Conflict:
             if plan is not None:
                 await take_back(shadow, plan)

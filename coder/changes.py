@@ -80,19 +80,32 @@ class Changes:
             commit.append(ChangeRecorded(change=change), agent=change.agent, task_id=change.task_id)
 
     async def move_trees(
-        self, commit: Commit, held: Workspace, *, base: str | None = None, new: str | None = None
+        self,
+        commit: Commit,
+        held: Workspace,
+        *,
+        base: str | None = None,
+        new: str | None = None,
+        committed: str | None = None,
+        base_commit: str | None = None,
     ) -> None:
         """The session's base, or its newest snapshot, is another tree from this commit on; after its rows are recorded.
+
+        `committed` is as much of the base as is on the branch from then on, `base_commit` the commit that it begins at.
 
         Raises:
             WrongState: somebody has moved the base in between.
         """
-        if base is not None and base != held.worktree.base_tree:
-            await session_worktrees.set_base_tree(
-                commit.connection, held.session_id, base, expected=held.worktree.base_tree
-            )
-        if new is not None:
-            await session_worktrees.set_last_tree(commit.connection, held.session_id, new)
+        worktree = held.worktree
+        await session_worktrees.move_trees(
+            commit.connection,
+            held.session_id,
+            expected=worktree.base_tree,
+            base=base or worktree.base_tree,
+            committed=committed or worktree.committed_tree,
+            last=new,
+            base_commit=base_commit,
+        )
         await self._follow(commit, held, base=base, new=new)
 
     async def get(self, id: str) -> ChangeDetail:

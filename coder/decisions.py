@@ -18,7 +18,8 @@ from coder.plans import Plans, new_decision
 from coder.protocol import Page
 from coder.store import agent_sessions, changes, decisions, sessions, tasks
 from coder.store.database import Store
-from coder.workspaces import Workspace, Workspaces
+from coder.targets import Targets
+from coder.workspaces import Workspace
 from coder.worktrees import tree
 from coder.worktrees.hunks import Parts, cut_apply, cut_reject
 from coder.worktrees.moves import Move, move_in_tree
@@ -74,45 +75,43 @@ class Survey:
 class Decisions:
     """Carries out what people decide, one request at a time per session."""
 
-    def __init__(self, store: Store, journal: Journal, workspaces: Workspaces, plans: Plans, changes: Changes) -> None:
+    def __init__(self, store: Store, journal: Journal, plans: Plans, targets: Targets, changes: Changes) -> None:
         self._store = store
         self._journal = journal
-        self._workspaces = workspaces
         self._plans = plans
+        self._targets = targets
         self._changes = changes
 
     async def apply(
         self, picks: Sequence[Pick], *, by: str, reason: str | None = None, target: Target = "checkout"
     ) -> tuple[Change, ...]:
-        """Write the picked parts into the project's checkout, and move the session's base past them.
+        """Write the picked parts into the project's checkout, or commit them on the session's branch, and move the
+        session's base past them.
 
         Returns what was applied; what is left of a change stays pending under its own id.
 
         Raises:
-            MergeConflict: the checkout's files have moved on in the same places.
+            MergeConflict: the target's files have moved on in the same places.
             WrongState: a change is not pending. Conflict: a hunk is stale, or its rejection is queued.
-            InvalidInput: a hunk or line that cannot be picked. In all of them nothing was written.
+            InvalidInput: a hunk or line that cannot be picked. In all of them, and in what `Targets` refuses,
+                nothing was written.
         """
-        if target == "branch":
-            raise InvalidInput(
-                "single changes cannot be applied to the branch yet; commit the session", code="target_not_supported"
-            )
         async with self._deciding(picks, ChangeStatus.PENDING) as (held, rows):
             _refuse_queued(rows, picks)
             chosen = [await _cut(held.shadow, row, pick, cut_apply) for row, pick in zip(rows, picks, strict=True)]
             moves = [Move.forward(each.part) for each in chosen]
             base = await move_in_tree(held.shadow, held.worktree.base_tree, moves)
             decision = new_decision("apply", held.session_id, [each.pick for each in chosen], by, reason, target)
-            async with self._workspaces.hold_checkout(held) as checkout:
-                async with self._plans.written(held, decision, checkout, moves) as end:
-                    async with self._journal.commit(held.session_id) as commit:
-                        await end(commit)
-                        decided = [await _decide(commit, each, decision, ChangeStatus.APPLIED) for each in chosen]
-                        for each in chosen:
-                            if each.left is not None:
-                                await _narrow(commit, each.change, each.left)
-                        await self._changes.move_trees(commit, held, base=base)
-                        failpoint("decision.recorded")
+            async with self._targets.carried_out(held, decision, rows, moves, base) as landing:
+                async with self._journal.commit(held.session_id) as commit:
+                    await landing.end(commit)
+                    applied = ChangeStatus.APPLIED
+                    decided = [await _decide(commit, each, decision, applied, landing.commit) for each in chosen]
+                    for each in chosen:
+                        if each.left is not None:
+                            await _narrow(commit, each.change, each.left)
+                    await self._changes.move_trees(commit, held, base=base, committed=landing.committed)
+                    failpoint("decision.recorded")
             return tuple(decided)
 
     async def reject(self, picks: Sequence[Pick], *, by: str, reason: str | None = None) -> tuple[Change, ...]:
@@ -146,34 +145,35 @@ class Decisions:
 
         Raises:
             MergeConflict: the files have moved on in the same places; nothing was written.
-            WrongState: one of them is not applied.
+            WrongState: one of them is not applied. InvalidInput: they were applied to different targets.
         """
         picks = [Pick(change_id=id) for id in ids]
         async with self._deciding(picks, ChangeStatus.APPLIED) as (held, rows):
-            if any(row.target == "branch" for row in rows):
-                raise Conflict("a commit on the session's branch holds this change", code="applied_to_branch")
+            targets: set[Target] = {row.target or "checkout" for row in rows}
+            target, *others = targets
+            if others:
+                raise InvalidInput("the changes were applied to different targets", code="different_targets")
             moves = [Move.backward(row) for row in rows]
             base = await move_in_tree(held.shadow, held.worktree.base_tree, moves)
             found = await tree.differences(held.shadow, base, await self._present_tree(held))
             paths = {path for row in rows for path in row.paths}
-            decision = new_decision("revert", held.session_id, picks, by, reason)
-            async with self._workspaces.hold_checkout(held) as checkout:
-                async with self._plans.written(held, decision, checkout, moves) as end:
-                    async with self._journal.commit(held.session_id) as commit:
-                        await end(commit)
-                        chosen = [Chosen(row, None, row, None) for row in rows]
-                        decided = [await _decide(commit, each, decision, ChangeStatus.REVERTED) for each in chosen]
-                        await self._changes.record(
-                            commit,
-                            held.session_id,
-                            found,
-                            agent=USER,
-                            agents={row.file_path: row.agent for row in rows},
-                            narrowed={each.file_path: each.new_blob for each in found},
-                            only=paths,
-                        )
-                        await self._changes.move_trees(commit, held, base=base)
-                        failpoint("decision.recorded")
+            decision = new_decision("revert", held.session_id, picks, by, reason, target)
+            async with self._targets.carried_out(held, decision, rows, moves, base) as landing:
+                async with self._journal.commit(held.session_id) as commit:
+                    await landing.end(commit)
+                    chosen = [Chosen(row, None, row, None) for row in rows]
+                    decided = [await _decide(commit, each, decision, ChangeStatus.REVERTED) for each in chosen]
+                    await self._changes.record(
+                        commit,
+                        held.session_id,
+                        found,
+                        agent=USER,
+                        agents={row.file_path: row.agent for row in rows},
+                        narrowed={each.file_path: each.new_blob for each in found},
+                        only=paths,
+                    )
+                    await self._changes.move_trees(commit, held, base=base, committed=landing.committed)
+                    failpoint("decision.recorded")
             return tuple(decided)
 
     async def pending_picks(self, session_id: str) -> list[Pick]:
@@ -365,8 +365,10 @@ def _refuse_queued(rows: Sequence[Change], picks: Sequence[Pick]) -> None:
                 )
 
 
-async def _decide(commit: Commit, chosen: Chosen, decision: Decision, status: ChangeStatus) -> Change:
-    """The decided row: the change itself, or for a part of it a row of its own."""
+async def _decide(
+    commit: Commit, chosen: Chosen, decision: Decision, status: ChangeStatus, held_by: str | None = None
+) -> Change:
+    """The decided row: the change itself, or for a part of it a row of its own; `held_by` is a commit on the branch."""
     change = chosen.change
     target = decision.target if decision.verb == "apply" else None
     if chosen.left is None:
@@ -378,6 +380,7 @@ async def _decide(commit: Commit, chosen: Chosen, decision: Decision, status: Ch
             by=decision.by,
             reason=decision.reason,
             target=target,
+            commit=held_by,
             decision_id=decision.id,
         )
     else:
@@ -396,6 +399,7 @@ async def _decide(commit: Commit, chosen: Chosen, decision: Decision, status: Ch
             is_secret=change.is_secret,
             split_from=change.id,
             target=target,
+            commit=held_by,
             decision_id=decision.id,
         )
         await changes.insert_many(commit.connection, [decided])

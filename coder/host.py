@@ -35,6 +35,7 @@ from coder.store import idempotency
 from coder.store.database import Store, open_store
 from coder.store.embedded import open_embedded
 from coder.store.notify import open_listener
+from coder.targets import Targets
 from coder.turns import Turns
 from coder.workspaces import Workspaces
 
@@ -125,7 +126,8 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         workspaces = Workspaces(store, settings.home / "shadows")
         changes = Changes(store, workspaces, settings.secret_patterns, follow)
         plans = Plans(store, workspaces)
-        decisions = Decisions(store, journal, workspaces, plans, changes)
+        targets = Targets(workspaces, plans, providers.label)
+        decisions = Decisions(store, journal, plans, targets, changes)
         checkpoints = Checkpoints(store, journal, workspaces, plans, changes, decisions)
         setups = await enter(
             open_setups(store, journal, workspaces, supervisor, environment, lambda: dispatcher.wake())

@@ -15,12 +15,13 @@ from coder.errors import CoderError
 from coder.failpoints import failpoint
 from coder.journal import Commit
 from coder.model.changes import Target
-from coder.model.decisions import Decision, DecisionState, Pick, Plan, Verb
+from coder.model.decisions import BranchMove, Decision, DecisionState, Pick, Plan, Verb
 from coder.model.tasks import Fault
 from coder.model.values import new_id, now
 from coder.store import decisions
 from coder.store.database import Store
 from coder.workspaces import Workspace, Workspaces
+from coder.worktrees.branch import move_branch, take_branch_back
 from coder.worktrees.checkout import take_back, write_back
 from coder.worktrees.moves import Move
 
@@ -51,20 +52,26 @@ class Plans:
 
     @asynccontextmanager
     async def written(
-        self, held: Workspace, decision: Decision, place: Path, moves: Sequence[Move]
+        self,
+        held: Workspace,
+        decision: Decision,
+        place: Path,
+        moves: Sequence[Move],
+        branch: BranchMove | None = None,
     ) -> AsyncGenerator[End]:
-        """The moves made below `place`; taken back unless what is given is awaited in a commit inside.
+        """The moves made below `place`, then the branch moved; taken back unless what is given is awaited in a commit
+        inside.
 
         Raises:
-            MergeConflict: some file does not fit; nothing was written.
+            MergeConflict: some file does not fit. Conflict: as `move_branch`. In both of them nothing stays written.
         """
         plan: Plan | None = None
 
         async def keep(made: Plan) -> None:
             nonlocal plan
-            plan = made
+            plan = made.model_copy(update={"branch": branch})
             async with self._store.transaction() as connection:
-                await decisions.insert(connection, decision, made)
+                await decisions.insert(connection, decision, plan)
             failpoint("decision.underway")
 
         async def end(commit: Commit) -> None:
@@ -75,13 +82,17 @@ class Plans:
                 await decisions.end(commit.connection, decision.id, underway, DecisionState.DONE)
 
         try:
-            await write_back(held.shadow, place, moves, before_write=keep)
+            written = await write_back(held.shadow, place, moves, before_write=keep)
+            if branch is not None:
+                if written is None:
+                    await keep(Plan(root=str(place), token="none"))
+                await move_branch(held.shadow, branch)
             failpoint("decision.written")
             yield end
             failpoint("decision.committed")
-        except BaseException:
+        except BaseException as error:
             if plan is not None:
-                await self.take_back(held)
+                await self.take_back(held, _fault_of(error))
             raise
 
     async def write_queued(self, held: Workspace, decision: Decision, moves: Sequence[Move]) -> None:
@@ -102,11 +113,11 @@ class Plans:
             await keep(Plan(root=str(place), token="none"))
         failpoint("decision.written")
 
-    async def take_back(self, held: Workspace) -> None:
+    async def take_back(self, held: Workspace, why: Fault = INTERRUPTED) -> None:
         """Undo what is underway in the workspace; where that cannot be now, whoever holds it next does."""
         with anyio.CancelScope(shield=True):
             try:
-                await self._take_back_all(held)
+                await self._take_back_all(held, why)
             except (CoderError, OSError) as error:
                 self.doubt(held.session_id)
                 logger.warning("a plan is not taken back yet: %s", error, extra={"session": held.session_id})
@@ -115,16 +126,18 @@ class Plans:
         """Something may be underway that nobody is at."""
         self._unsure.add(session_id)
 
-    async def _take_back_all(self, held: Workspace) -> None:
+    async def _take_back_all(self, held: Workspace, why: Fault = INTERRUPTED) -> None:
         async with self._store.connection() as connection:
             left = await decisions.list_open(connection, held.session_id)
         for each in reversed(left):
             if each.plan is not None and each.decision.state is DecisionState.UNDERWAY:
-                await self._take_back(held, each.decision, each.plan)
+                await self._take_back(held, each.decision, each.plan, why)
         self._unsure.discard(held.session_id)
 
-    async def _take_back(self, held: Workspace, decision: Decision, plan: Plan) -> None:
+    async def _take_back(self, held: Workspace, decision: Decision, plan: Plan, why: Fault) -> None:
         ids = {"session": held.session_id, "decision": decision.id}
+        if plan.branch is not None and not await take_branch_back(held.shadow, plan.branch):
+            logger.warning("moved since, left alone: %s", plan.branch.ref, extra=ids)
         if await anyio.Path(plan.root).is_dir():
             left_alone = await take_back(held.shadow, plan)
             if left_alone:
@@ -134,8 +147,12 @@ class Plans:
                 await decisions.requeue(connection, decision.id)
             else:
                 underway = (DecisionState.UNDERWAY,)
-                await decisions.end(connection, decision.id, underway, DecisionState.REFUSED, error=INTERRUPTED)
+                await decisions.end(connection, decision.id, underway, DecisionState.REFUSED, error=why)
         logger.warning("a decision that was cut off is taken back", extra=ids)
+
+
+def _fault_of(error: BaseException) -> Fault:
+    return Fault(code=error.stable_code, message=str(error)) if isinstance(error, CoderError) else INTERRUPTED
 
 
 def new_decision(

@@ -11,7 +11,7 @@ from coder.commands.calls import all_pages, call
 from coder.commands.reach import JsonFlag, Reason, group
 from coder.commands.shown import print_json, show, show_one
 from coder.errors import InvalidInput
-from coder.model.changes import Change, ChangeStatus
+from coder.model.changes import Change, ChangeStatus, Target
 from coder.terminal.diffs import counts_text, diff_text, name_text
 from coder.terminal.text import visible_line
 
@@ -46,11 +46,13 @@ def apply_changes(
     context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument()] = None,
     session: Annotated[str | None, typer.Option(help="Everything pending in this session.")] = None,
+    target: Annotated[Target, typer.Option(help="Where to: the project's checkout, or the branch.")] = "checkout",
     reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write changes into the project's checkout. A conflict writes nothing."""
-    one, every = partial(Client.apply_change, reason=reason), partial(Client.apply_changes, reason=reason)
+    """Write changes into the project's checkout, or commit them on the session's branch. A conflict writes nothing."""
+    one = partial(Client.apply_change, target=target, reason=reason)
+    every = partial(Client.apply_changes, target=target, reason=reason)
     _decide(context, ids, session, one, every, as_json)
 
 
@@ -70,7 +72,7 @@ def reject_changes(
 @changes.command(name="revert")
 @commands.command(name="revert")
 def revert_changes(context: typer.Context, ids: list[str], reason: Reason = None, as_json: JsonFlag = False) -> None:
-    """Take applied changes out of the checkout again."""
+    """Take applied changes out again, of the checkout or of the branch."""
     _decide(context, ids, None, partial(Client.revert_change, reason=reason), None, as_json)
 
 

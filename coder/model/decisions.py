@@ -75,15 +75,29 @@ class PlannedWrite(Value):
     after: FileSide | None
 
 
-class Plan(Value):
-    """Everything a decision writes, kept before the first byte of it. `token` marks the temporary files.
+class BranchMove(Value):
+    """A branch of the repository that shall stand on the commit `new` instead of `old`."""
 
-    Either files below `root`, or `ref` of the repository at `root`, moved from `old` to `new`.
+    branch: str
+    old: str
+    new: str
+
+    @property
+    def ref(self) -> str:
+        return f"refs/heads/{self.branch}"
+
+    @property
+    def back(self) -> "BranchMove":
+        return BranchMove(branch=self.branch, old=self.new, new=self.old)
+
+
+class Plan(Value):
+    """Everything a decision writes, kept before the first byte of it: files below `root`, then where a branch stands.
+
+    `token` marks the temporary files.
     """
 
     root: str
     token: str
     writes: tuple[PlannedWrite, ...] = ()
-    ref: str | None = None
-    old: str | None = None
-    new: str | None = None
+    branch: BranchMove | None = None

@@ -26,31 +26,13 @@ async def get(c: Connection, session_id: str) -> Worktree:
     return _read(found(await c.fetchrow(sql("get_worktree"), session_id), "worktree", session_id))
 
 
-async def set_base_tree(c: Connection, session_id: str, tree: str, *, expected: str) -> Worktree:
-    """Move the base from the tree the caller saw.
-
-    Raises:
-        NotFound. WrongState: somebody moved it in between.
-    """
-    row = await c.fetchrow(sql("set_base_tree"), session_id, expected, tree)
-    if row is None:
-        worktree = await get(c, session_id)
-        raise wrong_state("base tree of", session_id, worktree.base_tree, [expected])
-    return _read(row)
-
-
-async def set_last_tree(c: Connection, session_id: str, tree: str) -> None:
-    """Remember the newest snapshot of the worktree."""
-    await c.execute(sql("set_last_tree"), session_id, tree)
-
-
 async def move_trees(
     c: Connection,
     session_id: str,
     *,
     expected: str,
     base: str,
-    committed: str,
+    committed: str | None,
     last: str | None = None,
     base_commit: str | None = None,
 ) -> Worktree:

@@ -1,6 +1,6 @@
 """The rooms that decide about changes, without agents; as a program, one decision of a host that dies in the middle.
 
-`python -m coder.testing.desk DATABASE_URL HOME SESSION_ID apply|reject|restore [FAILPOINT ...]`
+`python -m coder.testing.desk DATABASE_URL HOME SESSION_ID VERB [FAILPOINT ...]`
 """
 
 import asyncio
@@ -16,21 +16,29 @@ from coder.comments import follow
 from coder.decisions import Decisions
 from coder.failpoints import arm
 from coder.journal import open_journal
+from coder.model.changes import ChangeStatus
 from coder.plans import Plans
 from coder.store.database import open_store
+from coder.targets import Targets
 from coder.workspaces import Workspaces
 
 
 @dataclass(frozen=True)
 class Desk:
+    changes: Changes
     decisions: Decisions
     checkpoints: Checkpoints
 
     async def decide(self, session_id: str, verb: str) -> None:
-        """Everything pending, or back to the session's first checkpoint."""
+        """Everything pending, what was applied, or back to the session's first checkpoint."""
         match verb:
             case "apply":
                 await self.decisions.apply(await self.decisions.pending_picks(session_id), by="desk")
+            case "apply to branch":
+                await self.decisions.apply(await self.decisions.pending_picks(session_id), by="desk", target="branch")
+            case "revert":
+                applied = (await self.changes.list(session_id, ChangeStatus.APPLIED, None, 500)).items
+                await self.decisions.revert([change.id for change in applied], by="desk")
             case "reject":
                 await self.decisions.reject(await self.decisions.pending_picks(session_id), by="desk")
             case _:
@@ -44,8 +52,9 @@ async def open_desk(home: Path, database_url: str) -> AsyncGenerator[Desk]:
     async with open_store(database_url, run_id="desk") as store, open_journal(store) as journal:
         workspaces = Workspaces(store, home / "shadows")
         changes, plans = Changes(store, workspaces, (), follow), Plans(store, workspaces)
-        decisions = Decisions(store, journal, workspaces, plans, changes)
-        yield Desk(decisions, Checkpoints(store, journal, workspaces, plans, changes, decisions))
+        targets = Targets(workspaces, plans, label=lambda agent: agent)
+        decisions = Decisions(store, journal, plans, targets, changes)
+        yield Desk(changes, decisions, Checkpoints(store, journal, workspaces, plans, changes, decisions))
 
 
 async def _main(database_url: str, home: str, session_id: str, verb: str, *failpoints: str) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coder.errors import CoderError, Conflict, GitError
+from coder.failpoints import failpoint
+from coder.model.decisions import BranchMove
 from coder.worktrees.conversion import committed_tree, git_folder, keep_raw, raw_tree
 from coder.worktrees.git import run_git, run_in_thread
 from coder.worktrees.merge import NOBODY
@@ -116,7 +118,7 @@ async def commit_tree(shadow: Shadow, tip: Tip, raw: str, message: str, trailers
         Conflict: `identity_missing`; `branch_moved`, the branch is not at `tip` any more.
     """
     commit = await write_commit(shadow, tip, raw, message, trailers)
-    await move_branch(shadow, tip.branch, commit, tip.commit)
+    await move_branch(shadow, BranchMove(branch=tip.branch, old=tip.commit, new=commit))
     return commit
 
 
@@ -164,27 +166,61 @@ async def carry(shadow: Shadow, commit: str, known: Sequence[str]) -> None:
     await run_git(*receive, cwd=shadow.repo, input=pack)
 
 
-async def move_branch(shadow: Shadow, branch: str, new: str, old: str) -> None:
-    """Let the branch stand on another commit, if it is at `old`; the worktree's index follows, its files stay.
+async def move_branch(shadow: Shadow, move: BranchMove) -> None:
+    """Let the branch stand on another commit, if it is where it was; the worktree's index follows, its files stay.
 
     What was staged in the worktree for a file that the commits change otherwise stays staged.
 
     Raises:
         Conflict: `branch_moved`; `index_locked`, another git is writing the worktree's index.
     """
-    folder = await git_folder(shadow)
-    places = {"GIT_DIR": os.fspath(folder), "GIT_WORK_TREE": os.fspath(shadow.worktree), **_MOVER}
+    places = _own_places(shadow, await git_folder(shadow))
     # first the index: cut off here, the worktree shows as staged what is about to be committed
-    paths = await _bring_index(shadow, places, old, new)
-    arguments = ("update-ref", "-m", "coder: move the session's branch", f"refs/heads/{branch}", new, old)
+    paths = await _bring_index(shadow, places, move.old, move.new)
+    failpoint("branch.staged")
+    try:
+        await _set_ref(shadow, move, places)
+    except Conflict:
+        with suppress(CoderError):
+            await _bring_index(shadow, places, move.new, move.old, paths)
+        raise
+
+
+async def take_branch_back(shadow: Shadow, move: BranchMove) -> bool:
+    """Let the branch stand where it stood before the move; False where somebody has moved it since: it is left alone.
+
+    Right at every point that `move_branch` can have got to. The worktree's index follows where it is on the branch.
+
+    Raises:
+        Conflict: as `move_branch`; `worktree_gone`.
+    """
+    head = await find_commit(shadow, move.ref)
+    if head not in (move.old, move.new):
+        return False
+    places = _own_places(shadow, await git_folder(shadow))
+    on = await run_in_thread(Path(places["GIT_DIR"], "HEAD").read_text)
+    if on.strip() == f"ref: {move.ref}":
+        await _bring_index(shadow, places, move.new, move.old)
+    if head == move.new:
+        await _set_ref(shadow, move.back, places)
+    return True
+
+
+async def _set_ref(shadow: Shadow, move: BranchMove, places: Mapping[str, str]) -> None:
+    arguments = ("update-ref", "-m", "coder: move the session's branch", move.ref, move.new, move.old)
     try:
         await run_git(*arguments, cwd=shadow.repo, env=places)
     except GitError as error:
-        with suppress(CoderError):
-            await _bring_index(shadow, places, new, old, paths)
         raise Conflict(
-            f"the branch {branch} was moved meanwhile; look again and repeat", code="branch_moved", branch=branch
+            f"the branch {move.branch} was moved meanwhile; look again and repeat",
+            code="branch_moved",
+            branch=move.branch,
         ) from error
+
+
+def _own_places(shadow: Shadow, folder: Path) -> Mapping[str, str]:
+    """The worktree's own index and files."""
+    return {"GIT_DIR": os.fspath(folder), "GIT_WORK_TREE": os.fspath(shadow.worktree), **_MOVER}
 
 
 async def _bring_index(

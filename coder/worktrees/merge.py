@@ -80,11 +80,11 @@ async def clean_merge(shadow: Shadow, base: str, ours: str, theirs: str) -> str:
     return merged.tree
 
 
-async def settled(shadow: Shadow, merged: Merged) -> str:
-    """The merged tree with their side of everything that clashes."""
+async def settled(shadow: Shadow, merged: Merged, *, for_ours: bool = False) -> str:
+    """The merged tree with their side, or ours, of everything that clashes."""
     wanted = {
-        os.fsdecode(clash.path): Side(os.fsdecode(clash.path), *theirs) if (theirs := clash.sides[2]) else None
-        for clash in merged.clashes
+        os.fsdecode(clash.path): Side(os.fsdecode(clash.path), *side) if (side := clash.sides[number]) else None
+        for number, clash in ((1 if for_ours else 2, clash) for clash in merged.clashes)
     }
     return await replace_in_tree(shadow, merged.tree, wanted)
 
@@ -93,7 +93,8 @@ async def conflict_of(shadow: Shadow, merged: Merged, *, what: str = "the branch
     """The refusal that shows every file that clashes."""
     names = [shown_name(clash.path) for clash in merged.clashes]
     conflicts = [await _shown(shadow, merged.tree, clash) for clash in merged.clashes[:100]]
-    return MergeConflict(f"both sides changed the same in {what}: {', '.join(names[:5])}", conflicts=conflicts)
+    message = f"both sides changed the same in {what}: {', '.join(names[:5])}"
+    return MergeConflict(message, files=names, conflicts=conflicts)
 
 
 async def _commit(shadow: Shadow, tree: str, *parents: str) -> str:

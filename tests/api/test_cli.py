@@ -101,16 +101,22 @@ async def test_a_session_is_committed_updated_exported_and_closed(tmp_path: Path
         assert (nothing.code, "nothing to commit" in nothing.err) == (1, True), nothing
         made = await coder(*at(live), "commit", session.id, "--all", "-m", "-", text=b"Say one\n")
         assert (made.code, made.out.strip()) == (0, git(tmp_path / "repo", "rev-parse", session.branch or "")), made
+        (change,) = (await client.changes(session.id)).items
+        assert (await coder(*at(live), "changes", "revert", change.id)).code == 0
+        applied = await coder(*at(live), "changes", "apply", "--session", session.id, "--target", "branch")
+        assert (applied.code, applied.out) == (0, "applied a.txt\n"), applied
+        assert git(tmp_path / "repo", "show", f"{session.branch}:a.txt") == "one"
+        assert not (tmp_path / "repo/a.txt").exists()
         commit_files(tmp_path / "repo", {"b.txt": "two"})
         shown = await coder(*at(live), "branch", session.id)
-        assert "1 ahead, 1 behind" in shown.out, shown
+        assert "3 ahead, 1 behind" in shown.out, shown
         updated = await coder(*at(live), "update", session.id, "--rebase")
         assert (updated.code, updated.out.split()[0]) == (0, "rebased"), updated
         refused = await coder(*at(live), "close", session.id)
         assert (refused.code, "no other branch" in refused.err) == (1, True), refused
         closed = await coder(*at(live), "close", session.id, "--keep-branch")
         assert closed.code == 0, closed
-        assert git(tmp_path / "repo", "show", "-s", "--format=%s", session.branch or "") == "Say one"
+        assert git(tmp_path / "repo", "show", "-s", "--format=%s", session.branch or "") == "Apply a change of a.txt"
 
 
 @pytest.mark.scenario("cli: The host runs until it is told to stop")

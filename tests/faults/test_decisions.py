@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -12,13 +14,14 @@ from coder.client import Client
 from coder.model.changes import ChangeStatus
 from coder.model.decisions import DecisionState
 from coder.protocol import Prompt
-from coder.testing.desk import open_desk
+from coder.testing.desk import Desk, open_desk
 from coder.testing.host_process import open_host_process
-from coder.testing.repositories import make_repository
-from coder.testing.rooms import open_room
+from coder.testing.repositories import commit_files, git, make_repository
+from coder.testing.rooms import Room, open_room
 
 EDITS = "edit README.md Sample => Example; write new/deep.txt fresh; delete data/logo.bin; write other.txt more"
-STEPS = (
+Steps = tuple[str, ...]
+STEPS: Sequence[Steps] = (
     ("decision.underway",),
     ("write.prepared", "write.prepared"),
     ("write.removed",),
@@ -26,6 +29,7 @@ STEPS = (
     ("decision.written",),
     ("decision.recorded",),
 )
+BRANCH_STEPS = (("decision.underway",), ("branch.staged",), ("decision.written",), ("decision.recorded",))
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -64,6 +68,83 @@ async def test_a_decision_that_was_cut_off_never_happened(tmp_path: Path, databa
         decided = files_below(place)
         assert ("new/deep.txt" in decided) == (verb == "apply")
         assert ("data/logo.bin" in decided) == (verb != "apply")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Everything that a decision about the branch may touch, beside the rows."""
+
+    head: str
+    status: str
+    checkout: dict[str, bytes]
+    worktree: dict[str, bytes]
+
+
+def standing(room: Room) -> Standing:
+    git(room.worktree, "update-index", "-q", "--really-refresh")
+    return Standing(
+        git(room.repository, "rev-parse", str(room.session.branch)),
+        git(room.worktree, "status", "--porcelain", "--untracked-files=all"),
+        files_below(room.repository),
+        files_below(room.worktree),
+    )
+
+
+async def rows(desk: Desk, session_id: str) -> Sequence[tuple[str, ...]]:
+    found = (await desk.changes.list(session_id, None, None, 500)).items
+    return sorted((change.id, change.status, str(change.sides)) for change in found)
+
+
+async def cut_off_everywhere(room: Room, home: Path, database_url: str, verb: str, steps: Sequence[Steps]) -> None:
+    """At each step the host dies, and the next one finds everything as it was; at the end of them it is done."""
+    before, id = standing(room), room.session.id
+    async with open_desk(home, database_url) as desk:
+        rows_before = await rows(desk, id)
+    for failpoints in steps:
+        await die_in(home, database_url, id, verb, *failpoints)
+        async with open_desk(home, database_url) as desk:
+            await desk.decisions.reconcile()
+            assert standing(room) == before, failpoints
+            assert await rows(desk, id) == rows_before
+            (newest,) = (await desk.decisions.list(id, None, None, 1)).items
+            assert newest.state is DecisionState.REFUSED
+    await die_in(home, database_url, id, verb, "decision.committed")
+    async with open_desk(home, database_url) as desk:
+        done = standing(room)
+        await desk.decisions.reconcile()
+        assert standing(room) == done
+        assert done.head != before.head
+        assert await rows(desk, id) != rows_before
+
+
+@pytest.mark.scenario("changes: a killed host leaves the branch as it was")
+async def test_an_apply_to_the_branch_and_its_revert_are_whole_or_never_happened(
+    tmp_path: Path, database_url: str
+) -> None:
+    home = tmp_path / "home"
+    async with open_room(tmp_path, database_url) as room:
+        await room.prompt(EDITS)
+    at_first = standing(room)
+    await cut_off_everywhere(room, home, database_url, "apply to branch", BRANCH_STEPS)
+    assert standing(room).status == ""
+    assert git(room.repository, "show", f"{room.session.branch}:new/deep.txt") == "fresh"
+    await cut_off_everywhere(room, home, database_url, "revert", BRANCH_STEPS)
+    assert replace(standing(room), head=at_first.head) == at_first
+
+
+async def test_a_branch_that_somebody_moved_after_the_crash_is_left_alone(tmp_path: Path, database_url: str) -> None:
+    home = tmp_path / "home"
+    async with open_room(tmp_path, database_url) as room:
+        await room.prompt(EDITS)
+    await die_in(home, database_url, room.session.id, "apply to branch", "decision.written")
+    theirs = commit_files(room.worktree, {}, "On top of it")
+    async with open_desk(home, database_url) as desk:
+        await desk.decisions.reconcile()
+        assert standing(room).head == theirs
+        assert len(await desk.decisions.pending_picks(room.session.id)) == 4
+        await desk.decide(room.session.id, "apply to branch")
+        assert standing(room).head == theirs
+        assert await desk.decisions.pending_picks(room.session.id) == []
 
 
 @pytest.mark.scenario("changes: what a person wrote in between is not taken back")

@@ -99,10 +99,10 @@ async def test_a_session_shows_its_worktree(database_url: str) -> None:
         assert (await sessions.list_page(c, project_id=session.project_id)).items == (shown,)
         assert await sessions.all_sessions(c) == (shown,)
         assert (await sessions.patch(c, session.id, name="named", auto_apply=None)).name == "named"
-        moved = await session_worktrees.set_base_tree(c, session.id, "u" * 40, expected="t" * 40)
+        moved = await session_worktrees.move_trees(c, session.id, expected="t" * 40, base="u" * 40, committed=None)
         assert moved.base_tree == "u" * 40
         with pytest.raises(WrongState):
-            await session_worktrees.set_base_tree(c, session.id, "v" * 40, expected="t" * 40)
+            await session_worktrees.move_trees(c, session.id, expected="t" * 40, base="v" * 40, committed=None)
         assert await session_worktrees.all_worktrees(c) == (moved,)
 
 

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from coder.errors import Conflict, MergeConflict
+from coder.model.decisions import BranchMove
 from coder.testing.repositories import commit_files, git, make_repository, write_files
 from coder.worktrees import tree
 from coder.worktrees.branch import co_author, commit_tree, move_branch, read_tip, write_commit
@@ -164,7 +165,7 @@ async def test_a_commit_that_was_cut_off_before_the_branch_moved_is_nothing(tmp_
     assert git(room.worktree, "status", "--porcelain") == " M a.txt"
     commit = await commit_worktree(room)
     assert git(room.repo, "rev-list", "--count", f"{tip.commit}..{BRANCH}") == "1"
-    await move_branch(room.shadow, BRANCH, tip.commit, commit)
+    await move_branch(room.shadow, BranchMove(branch=BRANCH, old=commit, new=tip.commit))
     assert git(room.worktree, "status", "--porcelain") == " M a.txt"
 
 

@@ -8,14 +8,6 @@ RETURNING *;
 -- The worktree of a session.
 SELECT * FROM session_worktrees WHERE session_id = $1;
 
--- name: set_base_tree
--- Move what changes are measured against, from the tree the caller saw.
-UPDATE session_worktrees SET base_tree = $3 WHERE session_id = $1 AND base_tree = $2 RETURNING *;
-
--- name: set_last_tree
--- Remember the newest snapshot.
-UPDATE session_worktrees SET last_tree = $2 WHERE session_id = $1;
-
 -- name: move_worktree_trees
 -- Move the base from the tree the caller saw, with what of it is on the branch, and what else is given.
 UPDATE session_worktrees
