@@ -10,6 +10,8 @@ import type {
   Comment,
   CommentStatus,
   Decision,
+  Draft,
+  FoundFile,
   JournalRecord,
   NewComment,
   Page,
@@ -45,7 +47,12 @@ export class Refusal extends Error {
 const PAGE = 500;
 
 async function call<Answer>(method: string, path: string, body?: unknown, key?: string): Promise<Answer> {
-  const headers: Record<string, string> = { Accept: "application/json" };
+  const response = await answered(method, path, body, key);
+  return (response.status === 204 ? undefined : await response.json()) as Answer;
+}
+
+async function answered(method: string, path: string, body?: unknown, key?: string): Promise<Response> {
+  const headers: Record<string, string> = { Accept: "application/json, text/plain" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   let response: Response;
@@ -60,7 +67,7 @@ async function call<Answer>(method: string, path: string, body?: unknown, key?: 
     throw new Refusal(0, "unreachable", "The host cannot be reached.", true);
   }
   if (!response.ok) throw await refusalOf(response);
-  return (response.status === 204 ? undefined : await response.json()) as Answer;
+  return response;
 }
 
 async function refusalOf(response: Response): Promise<Refusal> {
@@ -100,6 +107,11 @@ export const api = {
   actOnSetup: (id: string, action: "run" | "skip") => call<Setup>("POST", `/api/sessions/${part(id)}/setup`, { action }),
   trustSetup: (projectId: string, digest: string) =>
     call<TrustedSetup>("POST", `/api/projects/${part(projectId)}/trust`, { digest }),
+  files: async (id: string, query: string, limit: number) =>
+    (await call<Page<FoundFile>>("GET", `/api/sessions/${part(id)}/files?limit=${limit}&query=${part(query)}`)).items,
+  file: async (id: string, path: string) => (await answered("GET", `/api/sessions/${part(id)}/file?path=${part(path)}`)).text(),
+  draft: (id: string) => call<Draft>("GET", `/api/sessions/${part(id)}/draft`),
+  writeDraft: (id: string, text: string) => call<Draft>("PATCH", `/api/sessions/${part(id)}/draft`, { text }),
   editTask: (id: string, patch: TaskPatch) => call<Task>("PATCH", `/api/tasks/${part(id)}`, patch),
   /** The newest tasks of all sessions, newest first. */
   recentTasks: async () => (await call<Page<Task>>("GET", `/api/tasks?limit=${PAGE}`)).items,

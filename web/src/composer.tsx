@@ -1,20 +1,20 @@
-import { ArrowUp, ChevronDown, Merge, Square, Zap } from "lucide-react";
-import { useEffect, useLayoutEffect, useRef, useState } from "react";
+import { ArrowUp, Paperclip, Square } from "lucide-react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent } from "react";
 
 import { useAction } from "./actions.ts";
-import { Button } from "./controls.tsx";
-import { urgencyOf, type View } from "./fold.ts";
-import { IS_APPLE } from "./keys.ts";
+import { Chips, attachmentsOf, refusalOf, sizeOf } from "./attachments.tsx";
+import { completed, stepped, stillMentioned, wantedAt, type Wanted } from "./complete.ts";
+import { Completion, useChoices } from "./completion.tsx";
+import { Button, IconButton, Trouble } from "./controls.tsx";
+import { useDraft } from "./drafts.ts";
+import { urgencyOf, type PromptItem, type View } from "./fold.ts";
+import { useTip } from "./kbd.tsx";
 import { keep, kept } from "./kept.ts";
+import { Below, Picker, Urgent, optionLabel } from "./pickers.tsx";
 import { cancel, prompt } from "./prompts.ts";
-import type { ProviderSnapshot } from "./protocol.ts";
-import { addressOf } from "./route.ts";
+import type { Attachment } from "./protocol.ts";
 import { usePane } from "./store.ts";
-import { URGENCY, obstacleOf, tokensOf } from "./words.ts";
-
-type Urgency = keyof typeof URGENCY;
-
-const CONTROL = IS_APPLE ? "⌘" : "Ctrl";
+import { obstacleOf } from "./words.ts";
 
 interface Choice {
   agent: string | null;
@@ -28,11 +28,17 @@ const NO_CHOICE: Choice = { agent: null, models: {}, modes: {}, thinking: {} };
 /** Words that are not sent yet survive a reload; so does the choice of agent, model and mode. */
 export function Composer({ id, view }: { id: string; view: View }) {
   const providers = usePane((state) => state.providers);
-  const [text, setText] = useState(() => kept(`coder.draft.${id}`, ""));
+  const [text, setText] = useDraft(id);
   const [choice, setChoice] = useState<Choice>(() => ({ ...NO_CHOICE, ...kept<Partial<Choice>>(`coder.choice.${id}`, kept("coder.choice", {})) }));
+  const [attachments, setAttachments] = useState<readonly Attachment[]>([]);
+  const [mentioned, setMentioned] = useState<readonly string[]>([]);
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const [wanted, setWanted] = useState<Wanted | null>(null);
+  const [isOver, setOver] = useState(false);
   const box = useRef<HTMLTextAreaElement>(null);
+  const file = useRef<HTMLInputElement>(null);
+  const past = usePast(view);
 
-  useEffect(() => keep(`coder.draft.${id}`, text), [id, text]);
   useEffect(() => {
     keep(`coder.choice.${id}`, choice);
     keep("coder.choice", choice);
@@ -57,12 +63,17 @@ export function Composer({ id, view }: { id: string; view: View }) {
   const shownModel = model ?? provider?.models.find((one) => one.id === (view.story.models[provider.id] ?? provider.default_model));
   const shownMode = mode ?? provider?.modes.find((one) => one.id === (view.story.modes[provider.id] ?? provider.default_mode));
   const thinking = shownModel?.thinking_options.find((one) => one.id === choice.thinking[provider?.id ?? ""]);
-  const canSend = text.trim() !== "" && provider !== undefined && obstacle === null;
-
+  const isTaken = attachments.every((one) => refusalOf(one, provider) === null);
+  const canSend = text.trim() !== "" && provider !== undefined && obstacle === null && isTaken;
   const urgency = provider ? urgencyOf(view.facts, provider.id) : null;
+  const commands = provider ? (view.story.commands[provider.id] ?? provider.commands) : [];
+  const completion = useChoices(id, wanted, commands);
+  const isCompleting = wanted !== null && completion.choices.length > 0;
 
   const send = (when: "queue" | "steer" | "interrupt" = "queue") => {
     if (!canSend || !provider) return;
+    const root = view.facts.session.worktree_path;
+    const files = root ? stillMentioned(text, mentioned).map((path) => mention(root, path)) : [];
     prompt({
       session_id: id,
       agent: provider.id,
@@ -70,43 +81,135 @@ export function Composer({ id, view }: { id: string; view: View }) {
       model: model?.id ?? null,
       mode_id: mode?.id ?? null,
       thinking_option_id: thinking?.id ?? null,
+      attachments: [...attachments, ...files],
       when,
     });
-    setText("");
+    past.leave();
+    write("", 0);
+    setAttachments([]);
+    setMentioned([]);
+  };
+  const write = (next: string, caret: number) => {
+    setText(next);
+    setWanted(null);
+    requestAnimationFrame(() => box.current?.setSelectionRange(caret, caret));
+  };
+  const choose = (value: string | undefined) => {
+    if (!wanted || value === undefined) return;
+    const next = completed(text, wanted, value);
+    if (wanted.kind === "file") setMentioned([...mentioned.filter((path) => path !== value), value]);
+    write(next.text, next.caret);
+  };
+  const attach = async (files: readonly File[]) => {
+    if (files.length === 0) return;
+    const found = await attachmentsOf(files, sizeOf(attachments));
+    setAttachments((known) => [...known, ...found.attachments]);
+    setTrouble(found.trouble);
+  };
+  const look = () => {
+    const area = box.current;
+    if (area) setWanted(area.selectionStart === area.selectionEnd ? wantedAt(area.value, area.selectionStart) : null);
   };
 
+  const [attachTip, stopTip] = [useTip("prompt.attach", "Attach a file"), useTip("turn.stop", "Stop")];
   useAction("turn.stop", running && !running.cancel_requested && (() => void cancel(running.id)));
   useAction("prompt.focus", () => box.current?.focus());
+  useAction("prompt.attach", () => file.current?.click());
+
+  /** The keys of an open list come first, then those of the prompt. */
+  const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
+    if (event.nativeEvent.isComposing || event.keyCode === 229) return;
+    const area = event.currentTarget;
+    const isPlain = !event.shiftKey && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (isCompleting && isPlain && /^(ArrowUp|ArrowDown|Enter|Tab|Escape)$/.test(event.key)) {
+      event.preventDefault();
+      if (event.key === "ArrowUp") completion.move(-1);
+      else if (event.key === "ArrowDown") completion.move(1);
+      else if (event.key === "Escape") setWanted(null);
+      else choose(completion.choices[completion.chosen]?.value);
+    } else if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
+      event.preventDefault();
+      send((event.ctrlKey || event.metaKey) && urgency ? urgency : "queue");
+    } else if (isPlain && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+      const next = past.step(event.key === "ArrowUp" ? 1 : -1, area);
+      if (next === null) return;
+      event.preventDefault();
+      write(next, next.length);
+    }
+  };
 
   return (
     <form
       aria-label="Prompt"
-      className="flex flex-col gap-1.5"
+      className="relative flex flex-col gap-1.5"
       onSubmit={(event) => {
         event.preventDefault();
         send();
       }}
+      onDragOver={(event) => {
+        if (!event.dataTransfer.types.includes("Files")) return;
+        event.preventDefault();
+        setOver(true);
+      }}
+      onDragLeave={(event) => !event.currentTarget.contains(event.relatedTarget as Node | null) && setOver(false)}
+      onDrop={(event) => {
+        if (!event.dataTransfer.types.includes("Files")) return;
+        event.preventDefault();
+        setOver(false);
+        void attach([...event.dataTransfer.files]);
+      }}
     >
-      <div className="flex flex-col rounded-lg border border-line-strong bg-raised shadow-raised focus-within:border-live/70">
+      {isCompleting && wanted && (
+        <Completion wanted={wanted} choices={completion.choices} chosen={completion.chosen} listId={completion.listId} onHover={completion.setChosen} onChoose={choose} />
+      )}
+      {trouble && <Trouble words={trouble} onDismiss={() => setTrouble(null)} />}
+      <div className={`flex flex-col rounded-lg border bg-raised shadow-raised focus-within:border-live/70 ${isOver ? "border-live" : "border-line-strong"}`}>
+        <Chips attachments={attachments} provider={provider} onRemove={(at) => setAttachments(attachments.filter((_, one) => one !== at))} />
         <textarea
           ref={box}
           rows={1}
           aria-label="Prompt"
+          aria-autocomplete="list"
+          aria-controls={isCompleting ? completion.listId : undefined}
+          aria-activedescendant={isCompleting ? `${completion.listId}-${completion.chosen}` : undefined}
           placeholder={provider ? `Ask ${provider.label} to change something` : "No agent can be asked yet"}
           value={text}
-          onChange={(event) => setText(event.target.value)}
-          onKeyDown={(event) => {
-            if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
-            event.preventDefault();
-            send((event.ctrlKey || event.metaKey) && urgency ? urgency : "queue");
+          onChange={(event) => {
+            past.leave();
+            setText(event.target.value);
+            look();
           }}
+          onSelect={look}
+          onBlur={() => setWanted(null)}
+          onPaste={(event) => {
+            const files = [...event.clipboardData.files];
+            if (files.length === 0) return;
+            event.preventDefault();
+            void attach(files);
+          }}
+          onKeyDown={onKeyDown}
           className="w-full resize-none bg-transparent px-3.5 pt-3 pb-1.5 text-base outline-none"
         />
         <div className="flex items-center gap-1 px-2 pb-2">
+          <IconButton label="Attach a file" title={attachTip} onClick={() => file.current?.click()}>
+            <Paperclip aria-hidden className="size-3.5" />
+          </IconButton>
+          <input
+            ref={file}
+            type="file"
+            multiple
+            hidden
+            aria-label="Files to attach"
+            onChange={(event) => {
+              void attach([...(event.target.files ?? [])]);
+              event.target.value = "";
+            }}
+          />
           <div className="flex min-w-0 flex-1 items-center gap-1 overflow-x-auto pr-5 [mask-image:linear-gradient(to_right,#000_calc(100%-1.25rem),transparent)]">
             {provider && (
               <Picker
                 label="Agent"
+                action="prompt.agent"
                 value={provider.id}
                 onChange={(agent) => setChoice({ ...choice, agent })}
                 options={offered.map((one) => ({ id: one.id, label: optionLabel(one) }))}
@@ -115,6 +218,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
             {provider && provider.models.length > 0 && (
               <Picker
                 label="Model"
+                action="prompt.model"
                 value={shownModel?.id ?? ""}
                 onChange={(value) => setChoice({ ...choice, models: { ...choice.models, [provider.id]: value } })}
                 options={shownModel ? provider.models : [{ id: "", label: "Default model" }, ...provider.models]}
@@ -123,6 +227,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
             {provider && provider.modes.length > 0 && (
               <Picker
                 label="Mode"
+                action="prompt.mode"
                 value={shownMode?.id ?? ""}
                 onChange={(value) => setChoice({ ...choice, modes: { ...choice.modes, [provider.id]: value } })}
                 options={shownMode ? provider.modes : [{ id: "", label: "Default mode" }, ...provider.modes]}
@@ -140,8 +245,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
           {running && (
             <Button
               aria-label="Stop"
-              title="Stop (Esc)"
-              aria-keyshortcuts="Escape"
+              title={stopTip}
               className="h-8"
               disabled={running.cancel_requested}
               onClick={() => void cancel(running.id)}
@@ -168,106 +272,30 @@ export function Composer({ id, view }: { id: string; view: View }) {
   );
 }
 
-/** A way to send now. The first one offered has the keys. */
-function Urgent({ urgency, isFirst, onSend }: { urgency: Urgency; isFirst: boolean; onSend: (when: Urgency) => void }) {
-  const { word, title } = URGENCY[urgency];
-  const Icon = urgency === "steer" ? Merge : Zap;
-  return (
-    <Button
-      look="quiet"
-      aria-label={word}
-      title={isFirst ? `${title} (${CONTROL}+Enter)` : title}
-      aria-keyshortcuts={isFirst ? "Control+Enter Meta+Enter" : undefined}
-      className="h-8 px-2"
-      onClick={() => onSend(urgency)}
-    >
-      <Icon aria-hidden className="size-3.5" /> <span className="hidden sm:inline">{word}</span>
-    </Button>
-  );
+/** A file of the worktree by its place: the agent reads it itself. */
+function mention(root: string, path: string): Attachment {
+  return { name: path, mime_type: "text/plain", data: null, uri: `file://${encodeURI(`${root}/${path}`).replace(/[?#]/g, encodeURIComponent)}` };
 }
 
-function optionLabel(provider: ProviderSnapshot): string {
-  const obstacle = obstacleOf(provider);
-  return obstacle ? `${provider.label} (${obstacle})` : provider.label;
-}
-
-interface PickerProps {
-  label: string;
-  value: string;
-  options: readonly { id: string; label: string }[];
-  onChange: (value: string) => void;
-}
-
-function Picker({ label, value, options, onChange }: PickerProps) {
-  const shown = options.find((option) => option.id === value)?.label ?? value;
-  return (
-    <span className="relative inline-flex h-7 max-w-44 min-w-0 shrink-0 items-center gap-1 rounded-md px-2 text-xs text-soft focus-within:outline-2 focus-within:outline-live hover:bg-hover hover:text-ink">
-      <span aria-hidden className="truncate">
-        {shown}
-      </span>
-      <ChevronDown aria-hidden className="size-3 shrink-0 text-faint" />
-      <select
-        aria-label={label}
-        value={value}
-        onChange={(event) => onChange(event.target.value)}
-        className="absolute inset-0 w-full cursor-pointer appearance-none bg-raised text-ink opacity-0"
-      >
-        {options.map((option) => (
-          <option key={option.id} value={option.id}>
-            {option.label}
-          </option>
-        ))}
-      </select>
-    </span>
-  );
-}
-
-function Below({
-  provider,
-  obstacle,
-  urgency,
-  view,
-  isLoaded,
-}: {
-  provider: ProviderSnapshot | undefined;
-  obstacle: string | null;
-  urgency: Urgency | null;
-  view: View;
-  isLoaded: boolean;
-}) {
-  if (!provider) {
-    return (
-      <p className="px-1 text-xs text-ask">
-        {isLoaded ? "No agent is installed and switched on. " : "Looking for agents… "}
-        <a className="underline underline-offset-2" href={addressOf({ place: "agents" })}>
-          See agents
-        </a>
-      </p>
-    );
-  }
-  if (obstacle) {
-    return (
-      <p className="px-1 text-xs text-ask">
-        {provider.label} is {obstacle}.{" "}
-        <a className="underline underline-offset-2" href={addressOf({ place: "agents" })}>
-          What to do
-        </a>
-      </p>
-    );
-  }
-  const usage = view.story.usage[provider.id];
-  return (
-    <p className="flex h-4 items-center justify-between px-1 text-2xs text-faint">
-      <span className="hidden sm:inline">
-        {urgency ? `Enter queues · ${CONTROL}+Enter ${URGENCY[urgency].verb}` : "Enter sends"} · Shift+Enter starts a new line
-      </span>
-      {usage?.context_used != null && (
-        <span className="ml-auto tabular-nums">
-          {tokensOf(usage.context_used)}
-          {usage.context_size != null && ` of ${tokensOf(usage.context_size)}`} tokens in context
-          {usage.cost != null && ` · $${usage.cost.toFixed(2)}`}
-        </span>
-      )}
-    </p>
-  );
+/** The prompts of this session, called back with Up from an empty prompt, one after the other. */
+function usePast(view: View) {
+  const texts = useMemo(() => {
+    const prompts = view.story.items.filter((item): item is PromptItem => item.kind === "prompt");
+    return [...new Set(prompts.map(({ text }) => text).toReversed())];
+  }, [view.story.items]);
+  const at = useRef(-1);
+  return {
+    leave: () => {
+      at.current = -1;
+    },
+    /** The words to show, or null where the key means what it always means. */
+    step: (by: 1 | -1, area: HTMLTextAreaElement): string | null => {
+      if (at.current < 0 && (by < 0 || area.value !== "")) return null;
+      if (at.current >= 0 && area.value !== texts[at.current]) return null;
+      const next = stepped(texts, at.current, by);
+      if (next === at.current) return null;
+      at.current = next;
+      return texts[next] ?? "";
+    },
+  };
 }

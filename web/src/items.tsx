@@ -5,6 +5,8 @@ import { memo, useDeferredValue, type ReactNode } from "react";
 
 import type { ChangesItem, Item, NoticeItem, PlanItem, PromptItem, TextItem, ToolItem, UnknownItem, View } from "./fold.ts";
 import { Markdown } from "./markdown.tsx";
+import { Plain } from "./plain.tsx";
+import type { Attachment } from "./protocol.ts";
 import { PermissionLine } from "./permission.tsx";
 import { TurnEnd } from "./turn.tsx";
 import { clockOf, countOf, durationOf, readable } from "./words.ts";
@@ -22,7 +24,7 @@ export const ItemView = memo(
   function ItemView({ item, view, isLast, onShowChanges }: Shown) {
     switch (item.kind) {
       case "prompt":
-        return <Prompt item={item} />;
+        return <Prompt item={item} attachments={(item.taskId && view.facts.tasks[item.taskId]?.attachments) || []} />;
       case "text":
         return <Answer item={item} />;
       case "reasoning":
@@ -44,10 +46,19 @@ export const ItemView = memo(
   (before, after) => before.item === after.item && before.isLast === after.isLast,
 );
 
-function Prompt({ item }: { item: PromptItem }) {
+function Prompt({ item, attachments }: { item: PromptItem; attachments: readonly Attachment[] }) {
   return (
     <div className="mt-4 flex flex-col first:mt-0">
       <Bubble text={item.text}>
+        {attachments.length > 0 && (
+          <ul aria-label="Files of this prompt" className="flex max-w-[38rem] flex-wrap justify-end gap-1">
+            {attachments.map(({ name }, at) => (
+              <li key={at} className="rounded-sm bg-sunken px-1.5 font-mono text-2xs text-soft">
+                <Plain text={name} />
+              </li>
+            ))}
+          </ul>
+        )}
         <span className="text-2xs text-faint">
           {item.isSteering ? "added to the turn of" : "to"} {item.agent} · <time dateTime={item.at}>{clockOf(item.at)}</time>
         </span>

@@ -43,6 +43,12 @@ function noteTask(task: Task): void {
   set({ views: { ...pane().views, [task.session_id]: { ...view, facts } } });
 }
 
+/** Give a waiting prompt other words. */
+export const reword = (taskId: string, input: string) =>
+  doing(`place:${taskId}`, async () => {
+    await api.editTask(taskId, { input });
+  });
+
 /** Give a waiting prompt its turn before another one. */
 export const place = (taskId: string, before: string) =>
   doing(`place:${taskId}`, async () => {

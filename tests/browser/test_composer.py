@@ -1,0 +1,128 @@
+"""Writing a prompt in a real Chromium."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from coder.testing.harness import open_live_host
+from coder.testing.repositories import make_repository
+from tests.browser.pane import open_browser, open_pane
+from tests.browser.steps import open_session, send
+
+PASTE = """([name, type, text]) => {
+  const files = new DataTransfer();
+  files.items.add(new File([text], name, {type}));
+  const paste = new ClipboardEvent("paste", {clipboardData: files, bubbles: true, cancelable: true});
+  document.querySelector("textarea[aria-label=Prompt]").dispatchEvent(paste);
+}"""
+DROP = """([name, type, text]) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([text], name, {type}));
+  const box = document.querySelector("form[aria-label=Prompt]");
+  for (const kind of ["dragover", "drop"])
+    box.dispatchEvent(new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true}));
+}"""
+
+
+async def written(page: Page, text: str, *keys: str) -> None:
+    box = page.get_by_role("textbox", name="Prompt")
+    await box.press_sequentially(text)
+    for key in keys:
+        await box.press(key)
+
+
+@pytest.mark.scenario("pane: Files and commands are completed while one writes")
+@pytest.mark.scenario("pane: Up brings back what was sent before")
+async def test_files_and_commands_are_completed_and_the_past_comes_back(tmp_path: Path, database_url: str):
+    repository = make_repository(
+        tmp_path / "sample", {"src/store.py": "1\n", "src/api/stored.py": "2\n", "note": "3\n"}
+    )
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            box = page.get_by_role("textbox", name="Prompt")
+            files = page.get_by_role("listbox", name="Files")
+            await written(page, "say read @stor")
+            await expect(files.get_by_role("option").first).to_contain_text("store.py")
+            await written(page, "", "ArrowDown", "Enter")
+            await expect(box).to_have_value("say read @src/api/stored.py ")
+            await written(page, "; attachments", "Enter")
+            answer = page.get_by_role("article", name="demo says")
+            await expect(answer).to_contain_text("src/api/stored.py")
+            await expect(page.get_by_role("list", name="Files of this prompt")).to_contain_text("src/api/stored.py")
+            await expect(page.get_by_role("group", name="Turn ended: Done")).to_be_visible()
+
+            await send(page, "commands")
+            await expect(page.get_by_role("group", name="Turn ended: Done")).to_have_count(2)
+            await written(page, "/")
+            offered = page.get_by_role("listbox", name="Commands of the agent").get_by_role("option")
+            await expect(offered.first).to_be_visible()
+            name = (await offered.first.inner_text()).split()[0]
+            await written(page, "", "Tab")
+            await expect(box).to_have_value(f"{name} ")
+            await box.fill("")
+            await box.press("ArrowUp")
+            await expect(box).to_have_value("commands")
+            await box.press("ArrowUp")
+            await expect(box).to_have_value("say read @src/api/stored.py ; attachments")
+            await box.press("ArrowDown")
+            await box.press("ArrowDown")
+            await expect(box).to_have_value("")
+
+
+@pytest.mark.scenario("pane: Pasted and dropped files go with the prompt")
+async def test_pasted_and_dropped_files_are_sent(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            await page.evaluate(PASTE, ["pasted.txt", "text/plain", "pasted words"])
+            await page.evaluate(DROP, ["dropped.md", "text/markdown", "dropped words"])
+            await page.evaluate(DROP, ["unwanted.md", "text/markdown", "unwanted words"])
+            chips = page.get_by_role("list", name="Attached files")
+            await expect(chips.get_by_role("listitem")).to_have_count(3)
+            await chips.get_by_role("button", name="Remove unwanted.md").click()
+            await send(page, "attachments")
+            await expect(chips).to_have_count(0)
+            answer = page.get_by_role("article", name="demo says")
+            await expect(answer).to_contain_text("pasted.txt")
+            await expect(answer).to_contain_text("dropped.md")
+            await expect(answer).not_to_contain_text("unwanted.md")
+
+
+@pytest.mark.scenario("pane: A draft is there after a reload and on another device")
+async def test_a_draft_follows_its_person(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page, open_pane(browser, live) as other:
+            await open_session(page, repository)
+            async with page.expect_response(lambda answer: answer.url.endswith("/draft") and answer.ok):
+                await page.get_by_role("textbox", name="Prompt").fill("half a wish")
+            async with page.expect_response(
+                lambda answer: answer.request.method == "PATCH" and answer.url.endswith("/draft")
+            ):
+                await page.get_by_role("textbox", name="Prompt").fill("half a wish, and more")
+            await page.reload()
+            await expect(page.get_by_role("textbox", name="Prompt")).to_have_value("half a wish, and more")
+            await other.get_by_role("link", name="First session").click()
+            await expect(other.get_by_role("textbox", name="Prompt")).to_have_value("half a wish, and more")
+
+
+@pytest.mark.scenario("pane: A waiting prompt gets other words")
+async def test_a_waiting_prompt_is_edited(tmp_path: Path, database_url: str):
+    repository = make_repository(tmp_path / "sample")
+    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+        async with open_pane(browser, live) as page:
+            await open_session(page, repository)
+            await send(page, "say begun; hang")
+            await expect(page.get_by_role("article", name="demo says")).to_contain_text("begun")
+            await send(page, "say unwise words")
+            queued = page.get_by_role("region", name="Queued prompt")
+            await queued.get_by_role("button", name="Edit queued prompt").click()
+            words = queued.get_by_role("textbox", name="Queued prompt's words")
+            await words.fill("say wiser words")
+            await words.press("Enter")
+            await expect(queued).to_contain_text("say wiser words")
+            await page.get_by_role("button", name="Stop", exact=True).click()
+            await expect(page.get_by_role("article", name="demo says").last).to_contain_text("wiser words")
