@@ -87,6 +87,12 @@ export interface BranchIncoming {
   agent?: string | null;
 }
 
+export interface BranchMove {
+  branch: string;
+  old: string;
+  new: string;
+}
+
 export interface Cancel {
   type: "cancel";
   id: string;
