@@ -59,6 +59,7 @@ from coder.protocol import (
     RestoreCheckpoint,
     RevertChange,
     Review,
+    SessionPatch,
     SetupAction,
     SnapshotFrame,
     Subscribe,
@@ -165,6 +166,12 @@ class Client:
 
     async def session(self, id: str) -> Session:
         return await self._get(Session, _path("sessions", id))
+
+    async def edit_session(self, id: str, *, name: str | None = None, auto_apply: bool | None = None) -> Session:
+        """Another name, or whether its changes are applied by themselves; None stays as it is."""
+        given = {"name": name, "auto_apply": auto_apply}
+        patch = SessionPatch.model_validate({field: value for field, value in given.items() if value is not None})
+        return _parsed(Session, await self._send("PATCH", _path("sessions", id), patch))
 
     async def close_session(self, id: str, *, force: bool = False, keep_branch: bool = False) -> None:
         query = {"force": "1" if force else "0", "keep_branch": "1" if keep_branch else "0"}

@@ -10,6 +10,8 @@ from coder.client import Client
 from coder.commands.calls import all_pages, call, project_id
 from coder.commands.reach import JsonFlag, group
 from coder.commands.shown import show, show_one
+from coder.errors import InvalidInput
+from coder.terminal.text import visible_line
 
 commands = group()
 sessions = group("Sessions and their worktrees.")
@@ -45,6 +47,23 @@ def open_session(
 
     session = call(context, run)
     show_one(as_json, session, str(session.model_dump()["id"]))
+
+
+@sessions.command(name="edit")
+def edit_session(
+    context: typer.Context,
+    id: str,
+    name: Annotated[str | None, typer.Option()] = None,
+    auto_apply: Annotated[
+        bool | None, typer.Option("--auto-apply/--no-auto-apply", help="Apply what a turn made at its end.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Name a session anew, or have its changes applied by themselves."""
+    if name is None and auto_apply is None:
+        raise InvalidInput("say what is to change: --name, --auto-apply or --no-auto-apply")
+    session = call(context, lambda client: client.edit_session(id, name=name, auto_apply=auto_apply))
+    show_one(as_json, session, f"{visible_line(session.name)}, auto-apply {'on' if session.auto_apply else 'off'}")
 
 
 @sessions.command(name="close")

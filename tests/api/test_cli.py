@@ -187,6 +187,9 @@ async def test_projects_and_sessions_are_added_and_listed(tmp_path: Path, databa
         table = (await coder(*at(live), "sessions", "list")).out.splitlines()
         assert table[0].split() == ["ID", "NAME", "STATE", "BRANCH", "WORKTREE"]
         assert table[1].split()[:3] == [session, "try", "open"]
+        edited = await coder(*at(live), "sessions", "edit", session, "--name", "tried", "--auto-apply")
+        assert edited.out == "tried, auto-apply on\n", edited
+        assert (await coder(*at(live), "sessions", "edit", session)).code == 2
         refused = await coder(*at(live), "projects", "rm", project)
         assert (refused.code, refused.err.startswith("error: "), refused.err.count("\n")) == (1, True, 1), refused
 

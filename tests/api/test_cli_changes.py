@@ -1,11 +1,15 @@
 """Deciding in the terminal: diffs, hunks, the ledger, checkpoints. The command in its own process, on a real host."""
 
+import os
+import pty
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import orjson
 import pytest
 
@@ -13,7 +17,7 @@ from coder.client import Client
 from coder.model.sessions import Session
 from coder.protocol import Prompt
 from coder.testing.harness import open_live_host
-from tests.api.test_cli import Ended, at, coder
+from tests.api.test_cli import Ended, at, coder, environment
 from tests.api.wire import open_test_session
 
 LINES = [f"line {number}" for number in range(1, 31)]
@@ -92,6 +96,39 @@ async def test_a_diff_shows_what_is_pending_in_every_form(tmp_path: Path, databa
         assert details[-1]["hunks"][0]["id"] == hunk
         missing = await terminal.run("diff", session, "c.txt")
         assert (missing.code, missing.err) == (2, "error: nothing is pending at c.txt (not_found)\n"), missing
+
+
+@pytest.mark.scenario("cli: A terminal sees colours, a pipe does not")
+async def test_a_diff_is_coloured_on_a_terminal_only(tmp_path: Path, database_url: str) -> None:
+    async with open_terminal(tmp_path, database_url) as terminal:
+        await terminal.prompt("write a.txt one")
+        command = [sys.executable, "-m", "coder", *terminal.flags, "diff", terminal.session.id]
+        own, given = pty.openpty()
+        try:
+            with anyio.fail_after(60):
+                await anyio.run_process(command, stdout=given, env=environment())
+                shown = await anyio.to_thread.run_sync(os.read, own, 65536)
+        finally:
+            os.close(own)
+            os.close(given)
+        assert b"\x1b[32m+one\x1b[0m" in shown
+        assert "\x1b" not in (await terminal.run("diff", terminal.session.id)).out
+
+
+@pytest.mark.scenario("cli: Hunks are asked about one by one")
+async def test_what_has_no_hunks_is_asked_about_whole(tmp_path: Path, database_url: str) -> None:
+    async with open_terminal(tmp_path, database_url) as terminal:
+        worktree = Path(terminal.session.worktree_path or "")
+        (worktree / "logo.bin").write_bytes(b"\0new")
+        (worktree / "link").symlink_to("a.txt")
+        await terminal.prompt("write a.txt one\\n; write z.txt two\\n")
+        some = await terminal.run("apply", terminal.session.id, "-p", text="d\na\ny\nn\nn\n")
+        assert (some.code, some.out) == (0, "applied link\n"), some
+        assert "(1/1) Apply this file [y,n,q,?]?" in some.err
+        assert (terminal.checkout / "link").is_symlink()
+        rest = await terminal.run("reject", terminal.session.id, "logo.bin", "-p", text="y\n")
+        assert (rest.out, (worktree / "logo.bin").exists()) == ("rejected logo.bin\n", False), rest
+        assert terminal.in_worktree("z.txt") == "two\n"
 
 
 @pytest.mark.scenario("cli: Hunks are asked about one by one")

@@ -100,6 +100,17 @@ async def test_the_document_lists_exactly_the_routes_that_there_are(tmp_path: Pa
     assert set(document["x-frames"]) == {"client", "server"}
 
 
+def test_the_page_names_every_route_of_reviewing() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    tags = {"changes", "comments", "branches", "setups"}
+    unnamed = [
+        f"{operation.method} {operation.path}"
+        for operation in all_operations()
+        if operation.tag in tags and f"`{operation.method} {operation.path}`" not in page
+    ]
+    assert not unnamed
+
+
 @pytest.mark.scenario("api: Answers are what the documentation says")
 async def test_every_readable_route_answers_as_documented(tmp_path: Path, database_url: str):
     async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
