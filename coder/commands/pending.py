@@ -66,7 +66,7 @@ def apply(
     reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write what is pending into the project's checkout, all or nothing."""
+    """Apply what is pending to the project's checkout or the session's branch, all or nothing."""
     chosen = _chosen(context, session, "apply", paths, patch, hunk)
     if chosen is None or chosen:
         decided = call(

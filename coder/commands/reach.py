@@ -8,7 +8,6 @@ import typer
 
 FAILED, BAD_INPUT, CANCELLED, NO_HOST = 1, 2, 3, 4
 
-Context = Annotated[typer.Context, typer.Option(hidden=True)]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, one value a line.")]
 Reason = Annotated[str | None, typer.Option(help="For the record.")]
 
