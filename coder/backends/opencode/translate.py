@@ -108,6 +108,7 @@ class Translator:
         self._steps: set[str] = set()
         self._refused: set[str] = set()
         self._seen: set[str] = set()
+        self._requests: set[str] = set()
         self._plan = Plan(entries=())
         self._kinds: dict[str, Callable[[Fields], Events]] = {
             "message.updated": self._message,
@@ -436,9 +437,9 @@ class Translator:
 
     def _first_sight(self, asked: Fields) -> str | None:
         id = text(asked.get("id"))
-        if id is None or id in self._seen:
+        if id is None or id in self._requests:
             return None
-        self._seen.add(id)
+        self._requests.add(id)
         return id
 
     def _asked_call(self, id: str, asked: Fields, title: str, kind: str) -> tuple[Events, ToolCall]:
