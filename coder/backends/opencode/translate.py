@@ -5,13 +5,12 @@ come twice or late: nothing is told twice, and nothing goes back.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
 
 from pydantic import ValidationError
 
+from coder.backends.opencode.calls import Calls
 from coder.backends.opencode.offer import Chosen, Offer
-from coder.backends.opencode.tool_calls import asked_call, tool_call
+from coder.backends.opencode.speech import Speech
 from coder.backends.wire import Fields, fields, objects, prune, text, whole
 from coder.model.events import (
     AgentEvent,
@@ -22,13 +21,8 @@ from coder.model.events import (
     ModelChanged,
     Plan,
     PlanEntry,
-    Reasoning,
-    Text,
-    ToolCallStarted,
-    ToolCallUpdated,
     Unknown,
     UsageReported,
-    UserText,
 )
 from coder.model.permissions import PermissionOption
 from coder.model.tasks import Usage
@@ -68,23 +62,6 @@ _NEXT_SURFACE = ("session.next.", "permission.v2.", "question.v2.")
 _DEPTH = 60
 
 
-@dataclass
-class _Words:
-    """A part of text or reasoning while it streams."""
-
-    kind: Literal["text", "reasoning"] | None
-    said: list[str] = field(default_factory=list[str])
-    is_held: bool = False
-    """Pieces of it were missed: only its whole text will do."""
-    is_over: bool = False
-
-
-@dataclass(frozen=True)
-class _Message:
-    role: str
-    is_summary: bool = False
-
-
 class Translator:
     """The events of one conversation of the agent called `agent`."""
 
@@ -94,26 +71,20 @@ class Translator:
         self.offer = Offer()
         self.chosen = Chosen()
         self.usage = Usage()
-        self._prompt_id: str | None = None
-        self._prompt = ""
         self._is_in_turn = False
         self._cost: float | None = None
         self._children: set[str] = set()
         self._inner: dict[str, list[str]] = {}
         self._tasks: dict[str, Fields] = {}
-        self._messages: dict[str, _Message] = {}
-        self._words: dict[str, _Words] = {}
-        self._calls: dict[str, ToolCall] = {}
-        self._ids: dict[tuple[str | None, str | None], str] = {}
+        self._speech = Speech()
+        self._calls = Calls()
         self._steps: set[str] = set()
-        self._refused: set[str] = set()
-        self._seen: set[str] = set()
         self._requests: set[str] = set()
         self._plan = Plan(entries=())
         self._kinds: dict[str, Callable[[Fields], Events]] = {
             "message.updated": self._message,
             "message.part.updated": lambda properties: self.part(fields(properties.get("part"))),
-            "message.part.delta": self._delta,
+            "message.part.delta": self._piece,
             "message.part.removed": lambda _: [],
             "session.updated": self._session,
             "session.status": self._status,
@@ -156,26 +127,19 @@ class Translator:
 
     def begin_turn(self, message_id: str, prompt: str) -> None:
         """A prompt is about to be sent as the message of that id."""
-        self._prompt_id, self._prompt, self._is_in_turn = message_id, prompt, True
-        self._refused.clear()
-        self._calls = {id: call for id, call in self._calls.items() if not _is_over(call)}
-        self._words = {id: words for id, words in self._words.items() if not words.is_over}
+        self._is_in_turn = True
+        self._speech.begin_turn(message_id, prompt)
+        self._calls.begin_turn()
         self.usage = self.usage.model_copy(update={"input_tokens": None, "output_tokens": None})
 
     def end_turn(self, *, is_done: bool) -> Events:
         """The turn is over: calls that are still open have failed, or were forgotten where all went well."""
         self._is_in_turn = False
-        events: Events = []
-        for call in list(self._calls.values()):
-            if not _is_over(call):
-                status = "completed" if is_done and call.id not in self._refused else "failed"
-                events += self._keep(call.model_copy(update={"status": status}))
-        return events
+        return self._calls.end_turn(is_done=is_done)
 
     def missed(self) -> None:
         """Events may have been lost: what streams now is told when its whole text comes."""
-        for words in self._words.values():
-            words.is_held = True
+        self._speech.missed()
 
     # What the server tells
 
@@ -207,10 +171,7 @@ class Translator:
         """A whole message, as it is fetched."""
         events = self.event("message.updated", {"info": dict(fields(message.get("info")))})
         for part in objects(message.get("parts")):
-            is_open = part.get("type") in ("text", "reasoning") and "end" not in fields(part.get("time"))
-            if is_open and (id := text(part.get("id"))) and self._role(part) != "user":
-                # its pieces up to now are told to nobody who comes late
-                self._words.setdefault(id, _Words(None)).is_held = True
+            self._speech.fetched(part)
             events += self.event("message.part.updated", {"part": dict(part)})
         return events
 
@@ -221,7 +182,7 @@ class Translator:
         kind, patterns = text(asked.get("permission")) or "permission", asked.get("patterns")
         subject = ", ".join(item for item in patterns if isinstance(item, str)) if isinstance(patterns, list) else ""
         title = f"{kind} {subject}".strip()[:500]
-        events, call = self._asked_call(id, asked, title, kind)
+        events, call = self._calls.asked(id, asked, title, kind)
         if kind == "external_directory":
             # asked before the tool itself asks: not what the call does is the question, but where
             call = call.model_copy(update={"title": title})
@@ -232,7 +193,7 @@ class Translator:
         if (id := self._first_sight(asked)) is None:
             return None
         questions = objects(asked.get("questions"))
-        events, call = self._asked_call(id, asked, _words_of(questions), "question")
+        events, call = self._calls.asked(id, asked, _words_of(questions), "question")
         return events, [
             (call.model_copy(update={"title": text(item.get("question")) or call.title}), _answers(item))
             for item in questions
@@ -245,124 +206,58 @@ class Translator:
 
     def refused(self, call: ToolCall) -> None:
         """The permission for a call was not given: unless the server says otherwise it fails."""
-        self._refused.add(call.id)
+        self._calls.refused(call)
 
     # Messages and their parts
 
     def part(self, part: Fields) -> Events:
         """One part of a message as it stands now."""
         match part.get("type"):
-            case "text" | "reasoning":
+            case "text" | "reasoning" if text(part.get("id")) is not None and text(part.get("text")) is not None:
                 return self._said(part)
-            case "tool":
+            case "tool" if text(part.get("id")) is not None:
                 return self._tool(part)
             case "step-finish":
                 return self._step(part)
             case "step-start" | "snapshot" | "patch" | "retry" | "compaction":
                 return []
-            case "file" | "agent" | "subtask" if self._role(part) == "user":
+            case "file" | "agent" | "subtask" if self._speech.is_users(part):
                 return []
             case _:
                 return [Unknown(raw=prune(dict(part), _DEPTH))]
 
     def _message(self, properties: Fields) -> Events:
-        info = fields(properties.get("info"))
-        if id := text(info.get("id")):
-            self._messages[id] = _Message(text(info.get("role")) or "assistant", info.get("summary") is True)
+        self._speech.message(fields(properties.get("info")))
         return []
 
-    def _role(self, part: Fields) -> str:
-        return self._message_of(part).role
-
-    def _message_of(self, part: Fields) -> _Message:
-        return self._messages.get(text(part.get("messageID")) or "", _Message("assistant"))
-
     def _said(self, part: Fields) -> Events:
-        id, whole_text = text(part.get("id")), text(part.get("text"))
-        if id is None or whole_text is None:
-            return [Unknown(raw=prune(dict(part), _DEPTH))]
-        message = self._message_of(part)
-        if message.role == "user":
-            return self._user_said(id, part, whole_text)
-        words = self._words.setdefault(id, _Words(None))
-        words.kind = "reasoning" if part.get("type") == "reasoning" or message.is_summary else "text"
-        if words.is_over:
-            return []
-        is_end = "end" in fields(part.get("time"))
-        events = self._rest(words, part, whole_text) if whole_text else []
-        if is_end:
-            words.is_over, words.said = True, []
-            events += self._inner_said(part, whole_text)
-        return events
+        events, has_ended = self._speech.part(part)
+        if not self._is_sub_agents(part):
+            return events
+        return self._inner_said(part) if has_ended else []
 
-    def _rest(self, words: _Words, part: Fields, whole_text: str) -> Events:
-        said = "".join(words.said)
-        if (words.is_held and "end" not in fields(part.get("time"))) or not whole_text.startswith(said):
-            # the end of a text may come without its last spaces
-            return []
-        return self._speak(words, part, whole_text[len(said) :])
+    def _piece(self, properties: Fields) -> Events:
+        events = self._speech.piece(properties)
+        return [] if self._is_sub_agents(properties) else events
 
-    def _delta(self, properties: Fields) -> Events:
-        id, said = text(properties.get("partID")), text(properties.get("delta"))
-        if id is None or said is None or properties.get("field") != "text":
-            return []
-        words = self._words.setdefault(id, _Words(None, is_held=True))
-        if words.is_held or words.is_over:
-            return []
-        return self._speak(words, properties, said)
+    def _is_sub_agents(self, part: Fields) -> bool:
+        return text(part.get("sessionID")) in self._children
 
-    def _speak(self, words: _Words, where: Fields, said: str) -> Events:
-        words.said.append(said)
-        if not said or text(where.get("sessionID")) in self._children:
-            return []
-        message_id = text(where.get("messageID"))
-        if words.kind == "reasoning":
-            return [Reasoning(text=said, message_id=message_id)]
-        return [Text(text=said, message_id=message_id)]
-
-    def _user_said(self, id: str, part: Fields, said: str) -> Events:
-        is_own = part.get("messageID") == self._prompt_id or said == self._prompt
-        if is_own or part.get("synthetic") is True or part.get("ignored") is True or id in self._seen:
-            return []
-        self._seen.add(id)
-        is_child = text(part.get("sessionID")) in self._children
-        return [] if is_child or not said else [UserText(text=said)]
-
-    def _inner_said(self, part: Fields, said: str) -> Events:
+    def _inner_said(self, part: Fields) -> Events:
         """What a sub-agent has said is shown in the call it works for."""
-        session = text(part.get("sessionID"))
-        if session not in self._children or not said:
+        session, said = text(part.get("sessionID")) or "", text(part.get("text"))
+        if not said:
             return []
         self._inner.setdefault(session, []).append(said)
         task = self._tasks.get(session)
         return self._tool(task) if task else []
 
     def _tool(self, part: Fields) -> Events:
-        part_id = text(part.get("id"))
-        if part_id is None:
-            return [Unknown(raw=prune(dict(part), _DEPTH))]
-        id = self._ids.setdefault(_call_key(part), part_id)
         child = text(fields(fields(part.get("state")).get("metadata")).get("sessionId"))
         if child:
             self._children.add(child)
             self._tasks[child] = part
-        call = tool_call(id, part, tuple(self._inner.get(child or "", ())))
-        if call.status != "pending" and call.status != "failed":
-            # the server goes on with a call that was refused, or has ended it itself
-            self._refused.discard(id)
-        return self._keep(call)
-
-    def _keep(self, call: ToolCall) -> Events:
-        known = self._calls.get(call.id)
-        if known is None and call.id in self._seen:
-            return []  # it was over before this turn
-        if known and _is_over(known) and not (_is_over(call) and call.content != known.content):
-            return []
-        self._calls[call.id] = call
-        if known is None:
-            self._seen.add(call.id)
-            return [ToolCallStarted(tool_call=call)]
-        return [ToolCallUpdated(tool_call=call)] if call != known else []
+        return self._calls.part(part, tuple(self._inner.get(child or "", ())))
 
     def _step(self, part: Fields) -> Events:
         id = text(part.get("id"))
@@ -375,7 +270,7 @@ class Translator:
             "input_tokens": _sum(self.usage.input_tokens, tokens.get("input"), cache.get("read"), cache.get("write")),
             "output_tokens": _sum(self.usage.output_tokens, tokens.get("output"), tokens.get("reasoning")),
         }
-        if text(part.get("sessionID")) not in self._children and (used := whole(tokens.get("total"))):
+        if not self._is_sub_agents(part) and (used := whole(tokens.get("total"))):
             told["context_used"] = used
             told["context_size"] = self.offer.context_sizes.get(self.chosen.model or "")
         cost = part.get("cost")
@@ -409,9 +304,7 @@ class Translator:
         status = fields(properties.get("status"))
         if status.get("type") != "retry" or _session_of(properties) != self.session:
             return []
-        for words in self._words.values():
-            # the model starts over; what it had begun stays as it is
-            words.is_over = True
+        self._speech.start_over()
         attempt = whole(status.get("attempt"))
         words = text(status.get("message")) or "the model did not answer"
         return [
@@ -442,16 +335,6 @@ class Translator:
         self._requests.add(id)
         return id
 
-    def _asked_call(self, id: str, asked: Fields, title: str, kind: str) -> tuple[Events, ToolCall]:
-        tool = fields(asked.get("tool"))
-        call_id = self._ids.setdefault(_call_key(tool), id) if tool else id
-        known, told = self._calls.get(call_id), asked_call(call_id, title, kind, fields(asked.get("metadata")))
-        if known and known.input is not None:
-            return [], known
-        # the request may come before the server says what the call is about
-        call = known.model_copy(update={"title": title, "input": told.input}) if known else told
-        return self._keep(call), call
-
 
 def error_words(error: Fields) -> str:
     """What an error of the server says, for a person."""
@@ -466,18 +349,10 @@ def _session_of(properties: Fields) -> str | None:
     return None
 
 
-def _call_key(part: Fields) -> tuple[str | None, str | None]:
-    return text(part.get("messageID")), text(part.get("callID"))
-
-
 def _model_of(model: Fields) -> tuple[str | None, str | None]:
     vendor, id = text(model.get("providerID")), text(model.get("id")) or text(model.get("modelID"))
     variant = text(model.get("variant"))
     return (f"{vendor}/{id}" if vendor and id else None), (variant if variant != "default" else None)
-
-
-def _is_over(call: ToolCall) -> bool:
-    return call.status in ("completed", "failed")
 
 
 def _sum(before: int | None, *counts: Json) -> int | None:
