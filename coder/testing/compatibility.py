@@ -359,7 +359,8 @@ async def _kill_in_turn(trial: Trial) -> str:
             for process in await trial.processes():
                 sweep.send(process, signal.SIGKILL)
 
-    played = await trial.play('[[text {"text":"doomed","n":2000,"delay":0.05}]]', react)
+    # short enough for an agent that has the model answer it once more, together with the next prompt
+    played = await trial.play('[[text {"text":"doomed","n":200,"delay":0.05}]]', react)
     for room in trial.rooms:
         await trial.wait_until_cold(room)
     return "" if played.task.error and played.task.error.code == "agent_died" else played.end
