@@ -20,7 +20,9 @@ from coder.backends.base import (
     SessionOptions,
     TurnResult,
 )
+from coder.backends.fallback import open_with_fallback
 from coder.backends.opencode.backend import OpencodeBackend, open_opencode_backend
+from coder.backends.opencode.server import ServerUnavailable
 from coder.backends.opencode.servers import Servers, open_servers
 from coder.backends.turn import AgentLimits
 from coder.model.events import AgentEvent, Reasoning, Text, ToolCallStarted, ToolCallUpdated
@@ -201,6 +203,14 @@ def join_demo_server(
         servers=servers,
         emit=stage.emit_outside,
         limits=limits,
+    )
+
+
+def open_demo_fallback(stage: Stage, env: Mapping[str, str] | None = None, limits: AgentLimits = LIMITS):
+    """The scripted agent over ACP, because its server does not start."""
+    server = open_demo_server(stage, {"DEMO_FAULT_AT": "start:die"}, limits)
+    return open_with_fallback(
+        "demo", server, lambda _: open_demo(stage, env, limits), stage.emit_outside, ServerUnavailable
     )
 
 

@@ -14,12 +14,18 @@ from tests.contract.stage import (
     Stage,
     is_alive,
     open_demo,
+    open_demo_fallback,
     open_demo_server,
     open_demo_v2,
     open_stage,
 )
 
-BACKENDS: dict[str, OpenBackend] = {"acp": open_demo, "acp-v2": open_demo_v2, "opencode": open_demo_server}
+BACKENDS: dict[str, OpenBackend] = {
+    "acp": open_demo,
+    "acp-v2": open_demo_v2,
+    "opencode": open_demo_server,
+    "opencode-over-acp": open_demo_fallback,
+}
 
 
 @pytest.fixture(params=BACKENDS.values(), ids=list(BACKENDS))
@@ -261,7 +267,7 @@ async def test_model_mode_and_thinking_are_set_at_the_start_and_changed_by_a_pro
     tmp_path: Path, open_backend: OpenBackend
 ) -> None:
     async with open_stage(tmp_path) as stage, open_backend(stage, {}, LIMITS) as backend:
-        vendor = "demo/" if backend.kind == "opencode_server" else ""
+        vendor = "demo/" if open_backend is open_demo_server else ""
         options = stage.options(model=f"{vendor}demo-large", mode_id="auto", thinking_option_id="high")
         handle = await backend.ensure_session(options)
         small = f"{vendor}demo-small"
