@@ -38,7 +38,7 @@ def restore_checkpoint(
     reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Bring the worktree's files back, after showing what that overwrites. It can be undone."""
+    """Bring the worktree's files back; shown first, can be undone."""
     found = call(context, lambda client: client.checkpoint(id))
     typer.echo(_restore_text(found), err=True)
     if found.differences and not yes and not typer.confirm("Restore these files?", err=True):

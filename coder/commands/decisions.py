@@ -1,5 +1,6 @@
 """Commands about the ledger of decisions."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -8,7 +9,8 @@ from coder.client import Client
 from coder.commands.calls import all_pages, call
 from coder.commands.reach import JsonFlag, group
 from coder.commands.shown import print_json, show_one
-from coder.model.decisions import Decision, DecisionState
+from coder.model.changes import Change
+from coder.model.decisions import Decision, DecisionState, Pick
 from coder.terminal.text import moment, table
 
 _SHOWN_FILES = 3
@@ -46,12 +48,17 @@ def withdraw(context: typer.Context, decision: str, as_json: JsonFlag = False) -
     show_one(as_json, withdrawn, f"{withdrawn.state} {withdrawn.id}")
 
 
-def _decision_row(decision: Decision, files: dict[str, str]) -> tuple[str, ...]:
-    names = [
-        files.get(pick.change_id, pick.change_id) + (" in part" if pick.hunks is not None else "")
-        for pick in decision.picks
-    ]
+def _decision_row(decision: Decision, known: Mapping[str, Change]) -> tuple[str, ...]:
+    names = [_pick_text(decision, pick, known.get(pick.change_id)) for pick in decision.picks]
     more = [f"and {len(names) - _SHOWN_FILES} more"] if len(names) > _SHOWN_FILES else []
     what = [decision.verb, ", ".join([*names[:_SHOWN_FILES], *more]) or decision.checkpoint_id or ""]
     why = decision.error.message if decision.error else decision.reason or ""
     return (decision.id, moment(decision.created_at), decision.state, decision.by, " ".join(what), why)
+
+
+def _pick_text(decision: Decision, pick: Pick, change: Change | None) -> str:
+    """The file; in part where the decided part has become a row of its own."""
+    if change is None:
+        return pick.change_id
+    is_part = pick.hunks is not None and change.decision_id != decision.id
+    return change.file_path + (" in part" if is_part else "")

@@ -67,7 +67,8 @@ def stat_text(changes: Sequence[Change]) -> str:
         for name, change in zip(names, changes, strict=True)
     ]
     added, deleted = sum(each.added_lines for each in changes), sum(each.deleted_lines for each in changes)
-    return "\n".join([*lines, f" {len(changes)} files, {added} lines added, {deleted} deleted"])
+    files = "1 file" if len(changes) == 1 else f"{len(changes)} files"
+    return "\n".join([*lines, f" {files}, {added} lines added, {deleted} deleted"])
 
 
 def _count(change: Change, digits: int) -> str:
@@ -79,7 +80,8 @@ def _bar(change: Change, scale: float) -> str:
         "" if not count else sign * max(1, round(count * scale))
         for sign, count in (("+", change.added_lines), ("-", change.deleted_lines))
     )
-    return typer.style(added, fg=typer.colors.GREEN) + typer.style(deleted, fg=typer.colors.RED)
+    bars = ((added, typer.colors.GREEN), (deleted, typer.colors.RED))
+    return "".join(typer.style(bar, fg=colour) for bar, colour in bars if bar)
 
 
 def _coloured(line: str) -> str:

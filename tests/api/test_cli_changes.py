@@ -175,6 +175,12 @@ async def test_named_hunks_lines_and_files_are_decided(tmp_path: Path, database_
         assert "other.txt" in left
         everything = await terminal.run("apply", session)
         assert (everything.code, everything.out) == (0, "applied other.txt\n"), everything
+        ledger = (await terminal.run("decisions", session)).out.splitlines()[1:]
+        assert [" ".join(line.split()[5:]) for line in ledger[:3]] == [
+            "apply other.txt",
+            "reject long.txt not this",
+            "apply long.txt in part",
+        ], ledger
 
 
 @pytest.mark.scenario("cli: A conflict is shown where it is")
@@ -205,6 +211,8 @@ async def test_decisions_are_listed_reverted_and_withdrawn(tmp_path: Path, datab
         queued = await terminal.run("reject", session, "a.txt", "--reason", "bad")
         assert (queued.code, queued.out, "coder withdraw dec_" in queued.err) == (0, "queued a.txt\n", True), queued
         assert "# rejected at the end of the turn" in (await terminal.run("diff", session)).out
+        unasked = await terminal.run("apply", session, "-p", text="y\n")
+        assert (unasked.code, "nothing is chosen" in unasked.err) == (0, True), unasked
         listed = (await terminal.run("decisions", session)).out.splitlines()
         assert [line.split()[3:] for line in listed[1:]] == [
             ["queued", "api", "reject", "a.txt", "bad"],
