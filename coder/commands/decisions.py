@@ -33,10 +33,9 @@ def list_decisions(
             print_json(found)
         elif found:
             changes = await all_pages(lambda cursor: client.changes(session, cursor=cursor))
-            files = {change.id: change.file_path for change in changes}
-            typer.echo(
-                table(("ID", "WHEN", "STATE", "BY", "DECISION", "WHY"), [_decision_row(each, files) for each in found])
-            )
+            known = {change.id: change for change in changes}
+            rows = [_decision_row(each, known) for each in found]
+            typer.echo(table(("ID", "WHEN", "STATE", "BY", "DECISION", "WHY"), rows))
 
     call(context, run)
 
