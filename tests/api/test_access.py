@@ -1,6 +1,6 @@
 """Who is let in: every route against every way of coming from where one should not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from coder.api.auth import access_rules
 from coder.api.operations import Operation
 from coder.api.routes import all_operations
 from coder.testing.harness import LiveHost, open_live_host
@@ -42,6 +43,10 @@ def vectors_of_strangers(live: LiveHost) -> list[Vector]:
         vector("token twice", ("Authorization", f"Bearer {live.token}"), ("Authorization", f"Bearer {live.token}")),
         vector("token in a cookie", ("Cookie", f"{cookie}={live.token}")),
         vector("forged cookie", ("Cookie", f"{cookie}=9999999999.a.b")),
+        vector("expired cookie", ("Cookie", f"{cookie}={_cookie_of(live, token=live.token, made_at=0)}")),
+        vector("cookie of another token", ("Cookie", f"{cookie}={_cookie_of(live, token='x' * 43)}")),
+        vector("cookie of another port", ("Cookie", f"{cookie}1={_cookie_of(live, token=live.token)}")),
+        vector("token in another header", ("X-Token", live.token)),
         vector("empty cookie", ("Cookie", f"{cookie}=")),
     ]
 
@@ -97,6 +102,62 @@ async def test_no_route_is_reached_by_whoever_does_not_belong(tmp_path: Path, da
                 if status != vector.status:
                     let_in.append(f"{operation.method} {operation.path}: {vector.name} got {status}")
     assert let_in == []
+
+
+@pytest.mark.scenario("access: No handshake opens a socket to whoever does not belong")
+async def test_no_socket_is_opened_by_whoever_does_not_belong(tmp_path: Path, database_url: str):
+    opened: list[str] = []
+    async with open_live_host(tmp_path, database_url) as live:
+        signed_in = ("Cookie", f"coder_token_{_port(live)}={_cookie_of(live, token=live.token)}")
+        by_cookie = [
+            Vector("our cookie, no origin", [_host(live), signed_in], 403),
+            Vector("our cookie, foreign origin", [_host(live), signed_in, ("Origin", "http://evil.example")], 403),
+            Vector("our cookie, null origin", [_host(live), signed_in, ("Origin", "null")], 403),
+        ]
+        by_offer = [
+            Vector(f"token offered: {name}", [_host(live), ("Sec-WebSocket-Protocol", f"coder.v1, {offer}")], 401)
+            for name, offer in (("wrong", "coder.token.x"), ("empty", "coder.token."), ("bare", live.token))
+        ]
+        vectors = [*vectors_of_pages(live), *vectors_of_names(live), *vectors_of_strangers(live), *by_cookie, *by_offer]
+        for vector in vectors:
+            answer = await shake_hands(live, vector.headers)
+            # What uvicorn's own parser refuses never reaches a close code.
+            if answer not in (f"closed {4000 + vector.status}", "refused 400"):
+                opened.append(f"{vector.name} got {answer}")
+        for headers in ([_host(live), signed_in, ("Origin", live.url)], good_headers(live)):
+            assert await shake_hands(live, headers) == "welcome"
+        headers = [_host(live), ("Sec-WebSocket-Protocol", f"coder.v1, coder.token.{live.token}")]
+        assert await shake_hands(live, headers) == "welcome"
+        query = await shake_hands(live, [_host(live)], f"/api/ws?token={live.token}")
+        assert query == "closed 4401"
+    assert opened == []
+
+
+async def shake_hands(live: LiveHost, headers: Headers, path: str = "/api/ws") -> str:
+    """What becomes of a WebSocket handshake with exactly these headers: `welcome`, `refused STATUS`, `closed CODE`."""
+    handshake = [
+        *headers,
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ]
+    request = "".join([f"GET {path} HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in handshake), "\r\n"])
+    address = urlsplit(live.url)
+    received = b""
+    with anyio.fail_after(10):
+        async with await anyio.connect_tcp(address.hostname or "", address.port or 0) as stream:
+            await stream.send(request.encode("latin-1"))
+            while b"\r\n\r\n" not in received or len(received.partition(b"\r\n\r\n")[2]) < 4:
+                try:
+                    received += await stream.receive()
+                except anyio.EndOfStream:
+                    break
+    head, _, frame = received.partition(b"\r\n\r\n")
+    status = head.split(b" ")[1].decode()
+    if status != "101":
+        return f"refused {status}"
+    return f"closed {int.from_bytes(frame[2:4], 'big')}" if frame[0] == 0x88 else "welcome"
 
 
 @pytest.mark.scenario("access: A program with the token is let in")
@@ -277,6 +338,12 @@ async def test_listed_hosts_and_origins_are_let_in_exactly_as_listed(tmp_path: P
 
 def _host(live: LiveHost) -> tuple[str, str]:
     return ("Host", urlsplit(live.url).netloc)
+
+
+def _cookie_of(live: LiveHost, *, token: str, made_at: float | None = None) -> str:
+    """A cookie as the host would make it, with this token and at this time."""
+    access = access_rules(live.host.settings, token)
+    return (access if made_at is None else replace(access, clock=lambda: made_at)).new_cookie()
 
 
 def _port(live: LiveHost) -> int:

@@ -38,6 +38,37 @@ ESCAPES = [
 ]
 
 
+HEADS = (
+    "",
+    "./",
+    "folder/../",
+    "folder/./../",
+    "nowhere/../",
+    ".git/../",
+    "link-to-folder/../",
+    "{root}/",
+    "{root}/./",
+)
+TAILS = ("", "/", "/.")
+DOTS = ("..", "../..", "../../..", "folder/../..", "folder/../../folder/..", "./../.", "..//..")
+TARGETS = ("outside/secret", "root-evil/secret", "outside", "new", ".bashrc")
+
+RACE_TRIES = int(os.environ.get("CODER_RACE_TRIES", "2000"))
+"""How often each way in is tried while a folder turns into a link and back; 100000 for the long run."""
+
+
+def escapes(root: Path, outside: Path) -> list[str]:
+    """Every name that leads out, in every dress."""
+    plain = [*ESCAPES, *(f"{dots}/{target}" for dots in DOTS for target in TARGETS)]
+    found = {
+        (head + name + tail).format(root=root, outside=outside)
+        for name in plain
+        for head in (HEADS if not name.startswith(("/", "{")) else ("",))
+        for tail in TAILS
+    }
+    return sorted(found)
+
+
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -90,6 +121,27 @@ def test_a_path_that_leads_out_is_refused_for_reading_and_writing(tmp_path: Path
     assert (tmp_path / "outside" / "secret").read_text() == "secret"
     assert (tmp_path / "root" / "file.txt").read_text() == "one\ntwo\nthree\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outside", "root", "root-evil"]
+
+
+@both_ways
+@pytest.mark.scenario("worktrees: Every dress of a name that leads out")
+def test_no_dress_of_a_name_leads_out(tmp_path: Path, use_openat2: bool) -> None:
+    leaks: list[str] = []
+    with root_in(tmp_path, use_openat2=use_openat2) as root:
+        names = escapes(root.path, tmp_path / "outside")
+        assert len(names) > 900
+        for name in names:
+            for act in (root.read_text, partial(root.write_text, text="owned"), root.resolve_folder, root.state):
+                try:
+                    found = act(name)
+                except (PathEscape, NotFound, InvalidInput):
+                    continue
+                if found is not None:
+                    leaks.append(f"{act} {name}: {found}")
+    assert leaks == []
+    assert [path.read_text() for path in (tmp_path / "outside/secret", tmp_path / "root-evil/secret")] == ["secret"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outside", "root", "root-evil"]
+    assert names_in(tmp_path / "outside") == names_in(tmp_path / "root-evil") == ["secret"]
 
 
 @both_ways
@@ -242,7 +294,7 @@ def test_a_folder_that_turns_into_a_link_again_and_again_never_leads_out(tmp_pat
     seen: set[str] = set()
     try:
         with open_root(root_path, use_openat2=use_openat2) as root:
-            for _ in range(2000):
+            for _ in range(RACE_TRIES):
                 try:
                     seen.add(root.read_text("here/file"))
                     root.write_text("here/new", "x")
