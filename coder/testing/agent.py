@@ -30,6 +30,8 @@ Ends
   stop REASON               end with this stop reason
   fail [TEXT]               answer the prompt with an error
   die [CODE]                leave at once
+  half [CODE]               leave in the middle of a message
+  mute                      close the output and live on
 Trouble
   flood stdout N            N updates at once          flood stderr BYTES
   longline BYTES            one update of that size
@@ -46,6 +48,7 @@ Environment
   DEMO_FAULT_AT=PLACE:FAULT at `start`, `initialize` or `session`: `die`, `hang` or `error`
   DEMO_PROTOCOL=2           speak version 2 of the protocol to a client that offers it
   DEMO_WITHOUT_RESUME=1     offer neither load nor resume
+  DEMO_LEDGER=FILE          note there each piece of an answer once it is on the wire
   DEMO_IGNORE=WORDS         as `ignore`, from the start, separated by commas
 """
 

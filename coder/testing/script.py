@@ -23,6 +23,8 @@ GRAMMAR: dict[str, str] = {
     "hang": "",
     "listen": "",
     "die": r"(?P<code>\d*)",
+    "half": r"(?P<code>\d*)",
+    "mute": "",
     "flood": r"(?P<where>stdout|stderr) (?P<count>\d+)",
     "longline": r"(?P<size>\d+)",
     "garbage": "",

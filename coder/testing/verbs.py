@@ -120,6 +120,10 @@ class Turn:
         if remembered:
             self._conversation.remember(update)
         self._peer.notify("session/update", {"sessionId": self._conversation.id, "update": update})
+        if ledger := self._environment.get("DEMO_LEDGER"):
+            note: Fields = {"cwd": self._conversation.cwd, "pid": os.getpid(), "text": _text_of(update)}
+            with Path(ledger).open("ab") as file:
+                file.write(encode(note))
 
     def _carry_out(self, statement: Statement, following: Statement | None) -> None:
         is_held_back = self._skips_next or self._conversation.mode == "plan"
@@ -139,8 +143,10 @@ class Turn:
                     self._run_in_client(statement["command"])
                 else:
                     self._run_here(statement["command"])
-            case "flood" | "longline" | "garbage" | "badorder" | "unknown" | "unknownrequest" | "die" | "fork":
+            case "flood" | "longline" | "garbage" | "badorder" | "unknown" | "unknownrequest" | "fork":
                 self._misbehave(statement)
+            case "die" | "half" | "mute":
+                self._leave(statement)
             case "say" | "think" | "stream" | "plan" | "tool" | "usage" | "mode" | "title" | "commands":
                 self._show(statement)
             case _:
@@ -413,15 +419,21 @@ class Turn:
                     self._say("The unknown request was answered. ")
                 except RequestRefused as refusal:
                     self._say(f"The unknown request was refused: {refusal.code}. ")
-            case "fork":
+            case _:
                 child = subprocess.Popen(
                     ["sleep", statement["seconds"]], stdin=subprocess.DEVNULL, start_new_session=True
                 )
                 self._say(f"Forked process {child.pid}. ")
-            case _:
-                code = statement.number("code", 1)
-                print(f"demo agent: dying with code {code}", file=sys.stderr, flush=True)
-                os._exit(code)
+
+    def _leave(self, statement: Statement) -> None:
+        if statement.verb == "mute":
+            self._peer.hang_up()
+            threading.Event().wait()
+        if statement.verb == "half":
+            self._peer.write(b'{"jsonrpc": "2.0", "method": "session/upd')
+        code = statement.number("code", 1)
+        print(f"demo agent: dying with code {code}", file=sys.stderr, flush=True)
+        os._exit(code)
 
     def _flood(self, where: str, count: int) -> None:
         if where == "stderr":
@@ -465,6 +477,11 @@ def _title(statement: Statement) -> str:
 
 def _as_lines(text: str) -> str:
     return text if not text or text.endswith("\n") else f"{text}\n"
+
+
+def _text_of(update: Fields) -> str:
+    is_answer = update.get("sessionUpdate") == "agent_message_chunk"
+    return string(fields(update.get("content")).get("text")) if is_answer else ""
 
 
 def _text_content(text: str) -> Fields:

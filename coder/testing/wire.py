@@ -83,6 +83,11 @@ class Peer:
             while view:
                 view = view[os.write(self._sink, view) :]
 
+    def hang_up(self) -> None:
+        """Close the wire in this direction."""
+        with self._lock:
+            os.close(self._sink)
+
     def notify(self, method: str, params: Fields) -> None:
         self.write(encode({"jsonrpc": "2.0", "method": method, "params": params}))
 
