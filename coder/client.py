@@ -74,7 +74,9 @@ Model = TypeVar("Model", bound=BaseModel)
 _CLASSES: Mapping[str, type[CoderError]] = {
     value.code: value
     for value in vars(errors).values()
-    if isinstance(value, type) and issubclass(value, CoderError) and value is not errors.PathEscape
+    if isinstance(value, type)
+    and issubclass(value, CoderError)
+    and value not in (errors.PathEscape, errors.DatabaseAway)
 }
 _BY_STATUS: Mapping[int, type[CoderError]] = {
     400: errors.MalformedBody,

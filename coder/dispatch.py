@@ -84,6 +84,8 @@ class Dispatcher:
         self._work = anyio.Event()
         self._running: dict[str, Turn] = {}
         self._is_stopping = False
+        self._is_in_doubt = False
+        """A claim was cut off: it may have happened."""
 
     @property
     def mode(self) -> Literal["notify", "polling"]:
@@ -278,13 +280,32 @@ class Dispatcher:
             await turn.done.wait()
 
     async def _claim_all(self) -> None:
+        if self._is_in_doubt:
+            await self._adopt()
         while not self._is_stopping:
+            self._is_in_doubt = True
             async with self._store.transaction() as connection:
                 task = await tasks.claim(connection, self._store.run_id)
+            self._is_in_doubt = False
             if task is None:
                 return
-            turn = self._running[task.id] = Turn(task)
-            self._group.start_soon(self._carry_out, turn)
+            self._begin(task)
+
+    async def _adopt(self) -> None:
+        """Begin what was claimed by a commit that the host never heard of: nobody else would."""
+        async with self._store.connection() as connection:
+            claimed = await tasks.unsent_of_run(connection, self._store.run_id)
+        for task in claimed:
+            if task.id not in self._running:
+                self._begin(task)
+        self._is_in_doubt = False
+
+    def _begin(self, task: Task) -> None:
+        turn = self._running[task.id] = Turn(task)
+        if task.cancel_requested:
+            turn.cancel.set()
+            turn.starting.cancel()
+        self._group.start_soon(self._carry_out, turn)
 
     def _turns_of(self, session_id: str) -> Sequence[Turn]:
         return [turn for turn in self._running.values() if turn.task.session_id == session_id]

@@ -203,6 +203,10 @@ class Unavailable(CoderError):
     retryable = True
 
 
+class DatabaseAway(Unavailable):
+    """The database does not answer. Whether the last commit happened is not known."""
+
+
 class HostConfigError(CoderError):
     """The host cannot start as it is set up; the message says what to change."""
 

@@ -10,7 +10,7 @@ import anyio
 from coder.backends.base import PromptContext, PromptInput, SessionOptions, TurnResult
 from coder.checkpoints import Checkpoints
 from coder.decisions import Decisions, Survey
-from coder.errors import AuthRequired, CoderError, Conflict, Unavailable
+from coder.errors import AuthRequired, CoderError, Conflict, DatabaseAway, WrongState
 from coder.journal import Commit, Journal
 from coder.model.changes import USER
 from coder.model.events import (
@@ -19,6 +19,7 @@ from coder.model.events import (
     Error,
     ModeChanged,
     ModelChanged,
+    TaskUpdated,
     Text,
     TurnEnded,
     TurnStarted,
@@ -59,6 +60,8 @@ class Turn:
     mode_id: str | None = None
     summary: str = ""
     is_announced: bool = False
+    was_sent: bool = False
+    """The agent may have heard of it."""
 
     async def steer(self, input: PromptInput) -> bool:
         """Give it more input while its prompt is with the agent; whether the agent has taken it.
@@ -117,7 +120,11 @@ class Turns:
         """The whole turn. Whatever happens in it ends up in its record; nothing is raised."""
         task = turn.task
         try:
-            result = await self._result_of(turn)
+            try:
+                result = await self._result_of(turn)
+            except DatabaseAway as error:
+                logger.warning("a turn waits for the database: %s", error, extra=_ids(task))
+                return await self._until_stored(lambda: self._give_back(turn))
             await self._until_stored(lambda: self._permissions.cancel_open(task.id))
             await self._until_stored(lambda: self._finish(turn, result))
             await self._decisions.auto_apply(task.session_id)
@@ -139,24 +146,46 @@ class Turns:
             logger.warning("what an interrupted turn left is not recorded: %s", error, extra=_ids(task))
 
     async def _result_of(self, turn: Turn) -> TurnResult:
+        """How it went.
+
+        Raises:
+            DatabaseAway: before anything was said to the agent.
+        """
         agent = turn.task.agent
         try:
-            result = await self._run_turn(turn)
-            if result.error and result.auth_methods is not None:
-                advice = await self._providers.mark_signed_out(agent, result.auth_methods, of_prompt=True)
-                return replace(result, error=_with_advice(result.error, advice))
-            if result.ok and result.stop_reason != "cancelled":
-                await self._providers.mark_signed_in(agent)
-            return result
+            return await self._with_login(agent, await self._run_turn(turn))
         except AuthRequired as error:
             advice = await self._providers.mark_signed_out(agent, ways_to_sign_in(error), of_prompt=False)
             fault = Fault(code=error.stable_code, message=str(error))
             return TurnResult(ok=False, error=_with_advice(fault, advice))
         except CoderError as error:
+            if isinstance(error, DatabaseAway) and not turn.was_sent and not turn.cancel.is_set():
+                raise
             return TurnResult(ok=False, error=Fault(code=error.stable_code, message=str(error)))
         except Exception as error:
             logger.exception("turn failed", extra=_ids(turn.task))
             return TurnResult(ok=False, error=Fault(code="internal", message=f"the host failed: {error}"))
+
+    async def _with_login(self, agent: str, result: TurnResult) -> TurnResult:
+        """Note what the turn tells of the agent's login; failing at that is no reason to lose how the turn went."""
+        try:
+            if result.error and result.auth_methods is not None:
+                advice = await self._providers.mark_signed_out(agent, result.auth_methods, of_prompt=True)
+                return replace(result, error=_with_advice(result.error, advice))
+            if result.ok and result.stop_reason != "cancelled":
+                await self._providers.mark_signed_in(agent)
+        except DatabaseAway as error:
+            logger.warning("whether %s is signed in was not noted: %s", agent, error)
+        return result
+
+    async def _give_back(self, turn: Turn) -> None:
+        """Let the task wait again: the database went away before the agent heard of it."""
+        task = turn.task
+        async with self._journal.commit(task.session_id) as commit:
+            waiting = await tasks.requeue(commit.connection, task.id, task.attempt, was_never_sent=True)
+            if self._pool.is_warm(task.session_id, task.agent):
+                await agent_sessions.set_status(commit.connection, task.session_id, task.agent, AgentSessionStatus.IDLE)
+            commit.append(TaskUpdated(task=waiting), agent=task.agent, task_id=task.id)
 
     async def _run_turn(self, turn: Turn) -> TurnResult:
         task = turn.task
@@ -207,6 +236,7 @@ class Turns:
         )
         words = task.input if note is None else f"{note}\n\n{task.input}"
         turn.lease = lease
+        turn.was_sent = True
         try:
             result = await lease.backend.prompt(lease.handle, PromptInput(words, task.attachments), context)
         finally:
@@ -254,7 +284,7 @@ class Turns:
         try:
             async with self._decisions.survey(task.session_id) as found:
                 await self._store_end(turn, result, state, error, found)
-        except Unavailable:
+        except (DatabaseAway, WrongState):
             raise
         except Exception as fault:
             logger.exception("changes not recorded", extra=_ids(task))
@@ -319,12 +349,19 @@ class Turns:
 
     async def _until_stored(self, write: Callable[[], Awaitable[None]]) -> None:
         """Repeat while the database is away: an end that happened must not be forgotten."""
+        is_in_doubt = False
         while True:
             try:
                 return await write()
-            except Unavailable as error:
+            except DatabaseAway as error:
                 logger.warning("a turn's end waits for the database: %s", error)
+                is_in_doubt = True
                 await anyio.sleep(RETRY_SECONDS)
+            except WrongState:
+                if not is_in_doubt:
+                    raise
+                # The write before this one had happened, and only its answer was lost.
+                return None
 
 
 def _with_advice(fault: Fault, advice: str) -> Fault:

@@ -13,7 +13,7 @@ from asyncpg import Connection, Pool
 from asyncpg.transaction import Transaction
 
 from coder import resources
-from coder.errors import CoderError, HostConfigError, Unavailable
+from coder.errors import CoderError, DatabaseAway, HostConfigError
 from coder.store.lasting import DRIVER_ERRORS, Pace, Upkeep, close_quietly, hold_connection
 from coder.store.statements import sql
 from coder.store.text import encode_json, encode_text
@@ -69,7 +69,7 @@ class Store:
         """A connection for single statements.
 
         Raises:
-            Unavailable: the database is away or too busy, before or while the connection was used.
+            DatabaseAway: the database is away or too busy, before or while the connection was used.
         """
         connection = await self._acquire()
         try:
@@ -84,7 +84,7 @@ class Store:
         """A connection inside a transaction that commits when the block ends well.
 
         Raises:
-            Unavailable: as for `connection`; then it is not known to be committed.
+            DatabaseAway: as for `connection`; then it is not known to be committed.
         """
         async with self.connection() as connection, _inside(connection, connection.transaction()):
             yield connection
@@ -94,7 +94,7 @@ class Store:
         """A connection whose statements all see the database as of one moment, for reading.
 
         Raises:
-            Unavailable: as for `connection`.
+            DatabaseAway: as for `connection`.
         """
         async with self.connection() as connection:
             async with _inside(connection, connection.transaction(isolation="repeatable_read", readonly=True)):
@@ -112,13 +112,13 @@ class Store:
 
     async def _acquire(self) -> Connection:
         if not self._is_held:
-            raise Unavailable("the database is away")
+            raise DatabaseAway("the database is away")
         try:
             return await self._pool.acquire(timeout=self._limits.acquire_timeout)
         except TimeoutError as error:
-            raise Unavailable("the database does not answer or is too busy") from error
+            raise DatabaseAway("the database does not answer or is too busy") from error
         except DRIVER_ERRORS as error:
-            raise Unavailable(f"the database is away: {error}") from error
+            raise DatabaseAway(f"the database is away: {error}") from error
 
     async def _release(self, connection: Connection) -> None:
         try:
@@ -302,16 +302,16 @@ def _translated(connection: Connection) -> Generator[None]:
     try:
         yield
     except AWAY as error:
-        raise Unavailable(f"the database is away: {error}") from error
+        raise DatabaseAway(f"the database is away: {error}") from error
     except asyncpg.InterfaceError as error:
         # Either the connection is gone, or it was used wrongly.
         if not _is_gone(connection):
             raise
-        raise Unavailable(f"the database is away: {error}") from error
+        raise DatabaseAway(f"the database is away: {error}") from error
     except (OSError, TimeoutError) as error:
         if not _is_from_driver(error):
             raise
-        raise Unavailable("the database is away or does not answer") from error
+        raise DatabaseAway("the database is away or does not answer") from error
 
 
 def _is_from_driver(error: BaseException) -> bool:

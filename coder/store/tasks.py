@@ -97,13 +97,13 @@ async def finish(
     return await _moved(c, row, id, [TaskState.RUNNING])
 
 
-async def requeue(c: Connection, id: str, attempt: int) -> Task:
-    """Put a claimed task back where its prompt provably never left the host.
+async def requeue(c: Connection, id: str, attempt: int, *, was_never_sent: bool = False) -> Task:
+    """Put a claimed task back where its prompt provably never left the host; `was_never_sent` says that it knows so.
 
     Raises:
         NotFound. WrongState: it is not running, another attempt has it, or the prompt was sent.
     """
-    return await _moved(c, await c.fetchrow(sql("requeue_task"), id, attempt), id, [TaskState.RUNNING])
+    return await _moved(c, await c.fetchrow(sql("requeue_task"), id, attempt, was_never_sent), id, [TaskState.RUNNING])
 
 
 async def cancel_pending(c: Connection, id: str, stop_reason: str = "cancelled") -> Task:
@@ -157,6 +157,11 @@ async def unblock(c: Connection, id: str) -> Task:
 async def running_of_other_runs(c: Connection, run_id: str) -> tuple[Task, ...]:
     """What other runs left running, in the order it was accepted."""
     return tuple(_read(row) for row in await c.fetch(sql("running_tasks_of_other_runs"), run_id))
+
+
+async def unsent_of_run(c: Connection, run_id: str) -> tuple[Task, ...]:
+    """What a run has claimed and said to no agent yet, in the order it was accepted."""
+    return tuple(_read(row) for row in await c.fetch(sql("unsent_tasks_of_run"), run_id))
 
 
 async def waiting_count(c: Connection, session_id: str) -> int:

@@ -8,7 +8,7 @@ from coder.errors import HostConfigError, NotFound, Unavailable
 from coder.store import projects, tasks
 from coder.store.database import StoreLimits, open_store
 from coder.store.lasting import Pace
-from tests.postgres.relay import open_relay
+from coder.testing.relay import open_relay
 from tests.postgres.samples import a_project, a_task, connected_store, open_session
 from tests.postgres.waiting import eventually
 

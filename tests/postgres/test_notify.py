@@ -9,7 +9,7 @@ import pytest
 
 from coder.store.lasting import Pace
 from coder.store.notify import open_listener
-from tests.postgres.relay import open_relay
+from coder.testing.relay import open_relay
 from tests.postgres.waiting import eventually
 
 QUICK = Pace(probe_every=0.05, probe_timeout=0.3, first_wait=0.01, longest_wait=0.05)

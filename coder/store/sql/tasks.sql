@@ -77,9 +77,9 @@ WHERE id = $1 AND attempt = $2 AND state = 'running'
 RETURNING *;
 
 -- name: requeue_task
--- running -> pending, where the prompt provably never left the host.
-UPDATE tasks SET state = 'pending', owner = NULL, started_at = NULL
-WHERE id = $1 AND attempt = $2 AND state = 'running' AND NOT prompt_sent
+-- running -> pending, where the prompt provably never left the host: it was not marked, or its own host says so.
+UPDATE tasks SET state = 'pending', owner = NULL, started_at = NULL, prompt_sent = false
+WHERE id = $1 AND attempt = $2 AND state = 'running' AND (NOT prompt_sent OR $3)
 RETURNING *;
 
 -- name: cancel_pending_task
@@ -140,6 +140,10 @@ UPDATE tasks SET state = 'pending' WHERE id = $1 AND state = 'blocked' RETURNING
 -- name: running_tasks_of_other_runs
 -- What a dead host left running.
 SELECT * FROM tasks WHERE state = 'running' AND owner <> $1 ORDER BY ordinal;
+
+-- name: unsent_tasks_of_run
+-- What a run has claimed and said to no agent.
+SELECT * FROM tasks WHERE state = 'running' AND owner = $1 AND NOT prompt_sent ORDER BY ordinal;
 
 -- name: count_pending_tasks
 -- How many tasks wait.

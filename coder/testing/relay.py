@@ -1,7 +1,7 @@
-"""A relay before a PostgreSQL socket that can go deaf or drop everybody, as networks do."""
+"""A relay before a PostgreSQL socket that goes deaf, drops everybody or hides that a commit happened."""
 
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -10,17 +10,21 @@ import anyio
 from anyio.abc import SocketStream
 
 SOCKET = ".s.PGSQL.5432"
+COMMIT = b"COMMIT;\0"
+"""The end of the simple query by which a client commits."""
 
 
 class Relay:
-    """`url` leads through the relay."""
+    """`url` leads through the relay. `commits` counts the commits that have passed."""
 
     def __init__(self, url: str, target: str) -> None:
         self.url = url
+        self.commits = 0
         self._target = target
         self._gate = anyio.Event()
         self._gate.set()
         self._is_refusing = False
+        self._commits_to_hide: set[int] = set()
         self._streams: set[SocketStream] = set()
 
     def go_deaf(self) -> None:
@@ -29,6 +33,10 @@ class Relay:
 
     def hear_again(self) -> None:
         self._gate.set()
+
+    def hide_commit(self, ahead: int = 0) -> None:
+        """Carry the next commit, or one further `ahead`, to the server, and cut its connection before the answer."""
+        self._commits_to_hide.add(self.commits + ahead + 1)
 
     async def cut(self) -> None:
         """Drop every connection and refuse new ones until `restore`."""
@@ -45,19 +53,37 @@ class Relay:
                 return
             async with await anyio.connect_unix(self._target) as server, anyio.create_task_group() as tasks:
                 self._streams |= {client, server}
-                tasks.start_soon(self._pump, client, server)
-                tasks.start_soon(self._pump, server, client)
+                is_hidden = False
+
+                def pass_question(data: bytes) -> bool:
+                    nonlocal is_hidden
+                    if data.endswith(COMMIT):
+                        self.commits += 1
+                        is_hidden = self.commits in self._commits_to_hide
+                    return True
+
+                def pass_answer(_: bytes) -> bool:
+                    # The server has answered: what was asked for has happened, and nobody hears of it.
+                    return not is_hidden
+
+                tasks.start_soon(self._pump, client, server, pass_question)
+                tasks.start_soon(self._pump, server, client, pass_answer)
             self._streams -= {client, server}
 
-    async def _pump(self, source: SocketStream, sink: SocketStream) -> None:
+    async def _pump(self, source: SocketStream, sink: SocketStream, passes: Callable[[bytes], bool]) -> None:
         try:
             async for data in source:
                 await self._gate.wait()
+                if not passes(data):
+                    break
                 await sink.send(data)
-            await sink.send_eof()
+            else:
+                await sink.send_eof()
+                return
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            await source.aclose()
-            await sink.aclose()
+            pass
+        await source.aclose()
+        await sink.aclose()
 
 
 @asynccontextmanager
