@@ -90,7 +90,7 @@ def split_hunks(body: bytes, place: str) -> tuple[TextHunk, ...]:
     if lines and not lines[-1]:
         lines.pop()
     starts = [number for number, line in enumerate(lines) if _HUNK.match(line)]
-    bounds = list(zip(starts, [*starts[1:], len(lines)], strict=True))
+    bounds = list(zip(starts, [*starts[1:], len(lines)][: len(starts)], strict=True))
     contents = [b"\n".join(lines[start + 1 : end]) for start, end in bounds]
     count = Counter(contents)
     hunks: list[TextHunk] = []

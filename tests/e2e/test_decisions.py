@@ -145,11 +145,12 @@ async def test_one_of_two_equal_hunks_is_applied_once(tmp_path: Path, database_u
 
 
 @pytest.mark.scenario("changes: what has no hunks is decided whole")
-async def test_a_binary_file_has_no_hunks_to_choose(tmp_path: Path, database_url: str) -> None:
+async def test_a_binary_or_empty_file_has_no_hunks_to_choose(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:
         (room.worktree / "data/logo.bin").write_bytes(b"\0new")
+        (room.worktree / "empty.txt").touch()
         await room.prompt("rename src/hello.py => src/hi.py")
-        for path in ("data/logo.bin", "src/hi.py"):
+        for path in ("data/logo.bin", "empty.txt", "src/hi.py"):
             with pytest.raises(InvalidInput) as refused:
                 await room.apply(path, hunks=[HunkChoice(id="0")])
             assert refused.value.stable_code == "no_hunks"

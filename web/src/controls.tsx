@@ -16,11 +16,14 @@ const LOOKS: Record<Look, string> = {
   danger: "bg-bad-soft text-bad hover:brightness-95 dark:hover:brightness-125",
 };
 
-export function Button({ look = "plain", className = "", ...rest }: ComponentProps<"button"> & { look?: Look }) {
+const SIZES = { normal: "h-7 px-2.5 text-xs", small: "h-6 px-2 text-2xs" };
+type Size = keyof typeof SIZES;
+
+export function Button({ look = "plain", size = "normal", className = "", ...rest }: ComponentProps<"button"> & { look?: Look; size?: Size }) {
   return (
     <button
       type="button"
-      className={`inline-flex h-7 shrink-0 items-center justify-center gap-1.5 rounded-md px-2.5 text-xs font-medium whitespace-nowrap transition-colors disabled:opacity-45 ${LOOKS[look]} ${className}`}
+      className={`inline-flex shrink-0 items-center justify-center gap-1.5 rounded-md font-medium whitespace-nowrap transition-colors disabled:opacity-45 ${SIZES[size]} ${LOOKS[look]} ${className}`}
       {...rest}
     />
   );

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
 import { activityOf, byId, fold, prepend, queueOf, urgencyOf, viewOf, type Item, type View } from "./fold.ts";
-import type { AgentEvent, Comment, JournalRecord, Session, SnapshotFrame, Task, ToolCall } from "./protocol.ts";
+import type { AgentEvent, Change, Comment, JournalRecord, Session, SnapshotFrame, Task, ToolCall } from "./protocol.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
 
@@ -293,6 +293,15 @@ describe("facts", () => {
     const next = fold(view, records([{ type: "comment_updated", comment: resolved }])).view;
     expect(next.facts.comments).toEqual({ cmt_1: resolved });
     expect(next.story.items).toEqual([]);
+  });
+
+  it("tell what is left of a change in the place where the change was told", () => {
+    const change = { id: "chg_1", file_path: "a.txt", status: "pending", added_lines: 3 } as Change;
+    const left = { ...change, added_lines: 1 };
+    const view = folded([asked, { type: "change_recorded", change }, ended(), { type: "change_recorded", change: left }]);
+    expect(view.facts.changes).toEqual({ chg_1: left });
+    expect(view.facts.movedAt).toBe(view.seq);
+    expect(view.story.items.filter(({ kind }) => kind === "changes")).toMatchObject([{ changes: [left] }]);
   });
 
   it("do not put a started task back into the queue", () => {

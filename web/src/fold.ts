@@ -345,14 +345,11 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
       );
       return;
     case "change_recorded":
-      tellChange(draft.items, told, event.change);
+      // What is left of a decided change, or waits for a decision, is told as the same change again.
+      if (!retellChange(draft.items, event.change)) tellChange(draft.items, told, event.change);
       return;
     case "change_decided":
-      replaceLast(draft.items, (item) =>
-        item.kind === "changes" && item.changes.some((change) => change.id === event.change.id)
-          ? { ...item, changes: item.changes.map((change) => (change.id === event.change.id ? event.change : change)) }
-          : null,
-      );
+      retellChange(draft.items, event.change);
       return;
     case "turn_ended":
       tellEnd(draft.items, told, event);
@@ -426,6 +423,14 @@ function tellPlan(items: Item[], told: Told, entries: readonly PlanEntry[]) {
     item.kind === "plan" && item.taskId === told.taskId ? { ...item, entries } : null,
   );
   if (!found && entries.length) items.push({ ...told, kind: "plan", entries });
+}
+
+function retellChange(items: Item[], change: Change): boolean {
+  return replaceLast(items, (item) =>
+    item.kind === "changes" && item.changes.some(({ id }) => id === change.id)
+      ? { ...item, changes: item.changes.map((known) => (known.id === change.id ? change : known)) }
+      : null,
+  );
 }
 
 function tellChange(items: Item[], told: Told, change: Change) {

@@ -33,9 +33,10 @@ export function Path({ path, withoutFolder = false }: { path: string; withoutFol
 }
 
 export function Counts({ added, deleted }: { added: number; deleted: number }) {
+  if (added === 0 && deleted === 0) return null;
   return (
     <span className="shrink-0 font-mono text-2xs tabular-nums">
-      <span className="text-good">+{added}</span> <span className="text-bad">−{deleted}</span>
+      {added > 0 && <span className="text-good">+{added}</span>} {deleted > 0 && <span className="text-bad">−{deleted}</span>}
     </span>
   );
 }

@@ -20,7 +20,7 @@ export function openThreads(view: View): Comment[] {
 
 export function Comments({ id, view }: { id: string; view: View }) {
   // A snapshot holds the open ones; those settled before are asked for.
-  const older = useFetched(id, () => api.comments(id));
+  const older = useFetched(`${id} ${view.facts.movedAt}`, async () => (await api.comments(id)).filter(({ status }) => status !== "open"));
   const threads = Object.values({ ...byId(older.value ?? []), ...view.facts.comments }).sort(byPlace);
   const open = threads.filter((thread) => thread.status === "open");
   const settled = threads.filter((thread) => thread.status !== "open").sort((a, b) => (a.created_at < b.created_at ? 1 : -1));

@@ -22,8 +22,10 @@ export default function Conflict({ clashes, words, onDismiss, again }: ConflictP
       <div role="alert" className="flex items-start gap-2 bg-bad-soft px-2.5 py-2 text-bad">
         <TriangleAlert aria-hidden className="mt-0.5 size-3.5 shrink-0" />
         <p className="min-w-0 flex-1">
-          <span className="font-medium">Nothing was written: {words}.</span> Edit {clashes.length === 1 ? "the file" : "the files"} so that
-          it fits and try again, or decide hunk by hunk.
+          <span className="font-medium" title={words}>
+            Nothing was written: {clashes.length === 1 ? "this file has" : `${clashes.length} files have`} moved on in the same places.
+          </span>{" "}
+          Edit {clashes.length === 1 ? "it so that it fits" : "them so that they fit"} and try again, or decide hunk by hunk.
         </p>
         <IconButton label="Dismiss the conflict" className="-my-1 size-6 text-bad" onClick={onDismiss}>
           <X aria-hidden className="size-3.5" />
@@ -59,7 +61,7 @@ function ClashView({ clash, isFirst }: { clash: Clash; isFirst: boolean }) {
                 type="button"
                 aria-pressed={shown === id}
                 onClick={() => setShown(id)}
-                className="rounded-sm px-2 py-0.5 text-2xs text-soft hover:bg-hover aria-pressed:bg-sunken aria-pressed:font-medium aria-pressed:text-ink"
+                className="min-h-6 rounded-sm px-2 text-2xs text-soft hover:bg-hover aria-pressed:bg-sunken aria-pressed:font-medium aria-pressed:text-ink"
               >
                 {label}
               </button>

@@ -50,7 +50,7 @@ export const File = memo(function File({ change, comments, isOpen, isSplit, isRu
   };
   return (
     <li aria-label={path} onKeyDown={press} className="@container border-b border-line">
-      <div className="sticky top-0 z-[2] flex min-h-9 items-center gap-2 bg-surface px-2.5 hover:bg-hover">
+      <div className="sticky top-0 z-[2] flex min-h-9 items-center gap-2 bg-surface px-2.5 hover:[background:color-mix(in_srgb,var(--hover)_45%,var(--surface))]">
         <ChevronRight aria-hidden className={`size-3.5 shrink-0 text-faint transition-transform ${isOpen ? "rotate-90" : ""}`} />
         <Letter operation={change.operation} />
         <button

@@ -39,19 +39,22 @@ export function useKeptFocus(box: RefObject<HTMLElement | null>): void {
     const forget = (event: FocusEvent) => {
       if (event.relatedTarget instanceof Node && !area.contains(event.relatedTarget)) last.current = null;
     };
+    const mend = () => {
+      const known = last.current;
+      if (!known || document.activeElement !== document.body || known.element.isConnected) return;
+      const stops = [...area.querySelectorAll<HTMLElement>(STOPS)];
+      stops[Math.min(known.at, stops.length - 1)]?.focus({ preventScroll: true });
+    };
+    const watch = new MutationObserver(mend);
+    watch.observe(area, { childList: true, subtree: true });
     area.addEventListener("focusin", note);
     area.addEventListener("focusout", forget);
     return () => {
+      watch.disconnect();
       area.removeEventListener("focusin", note);
       area.removeEventListener("focusout", forget);
     };
   }, [box]);
-  useEffect(() => {
-    const known = last.current;
-    if (!known || document.activeElement !== document.body || known.element.isConnected) return;
-    const stops = [...(box.current?.querySelectorAll<HTMLElement>(STOPS) ?? [])];
-    stops[Math.min(known.at, stops.length - 1)]?.focus({ preventScroll: true });
-  });
 }
 
 const KEYS: readonly (readonly [string, string])[] = [

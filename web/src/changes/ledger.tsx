@@ -137,7 +137,7 @@ function Revert({ change, decision }: { change: Change; decision: Decision }) {
   if (change.status !== "applied" || change.decision_id !== decision.id) return null;
   const isBusy = deed?.state === "busy";
   return (
-    <Button className="h-6" aria-label={`Revert ${change.file_path}`} disabled={isBusy} onClick={() => void revert(change)}>
+    <Button size="small" aria-label={`Revert ${change.file_path}`} disabled={isBusy} onClick={() => void revert(change)}>
       {isBusy ? <Spinner /> : <Undo2 aria-hidden className="size-3.5" />} Revert
     </Button>
   );

@@ -33,7 +33,7 @@ function Said({ name, refused }: { name: string; refused: Refused }) {
     <div role="alert" className="flex items-center gap-2 rounded-md bg-ask-soft px-2.5 py-1.5 text-xs text-ask">
       <Info aria-hidden className="size-3.5 shrink-0" />
       <span className="min-w-0 flex-1">{words}</span>
-      <Button look="quiet" className="h-6 text-ask" onClick={() => dismiss(name)}>
+      <Button look="quiet" size="small" className="text-ask" onClick={() => dismiss(name)}>
         All right
       </Button>
     </div>
@@ -71,7 +71,7 @@ function QueuedLine({ id, path, children }: { id: string; path: string; children
 export function Withdraw({ id, path }: { id: string; path: string }) {
   const isBusy = useDeed(`decision:${id}`)?.state === "busy";
   return (
-    <Button className="h-6" aria-label={`Withdraw the rejection of ${path}`} disabled={isBusy} onClick={() => void withdrawDecision(id)}>
+    <Button size="small" aria-label={`Withdraw the rejection of ${path}`} disabled={isBusy} onClick={() => void withdrawDecision(id)}>
       {isBusy && <Spinner />} Withdraw
     </Button>
   );

@@ -47,13 +47,11 @@ export function Changes({ id, view, onClose }: ChangesProps) {
         <h2 className="font-semibold">Changes</h2>
         {pending.length > 0 && <Totals changes={pending} />}
         <span className="ml-auto flex items-center">
-          <IconButton
-            label={isFull ? "Put changes beside the conversation" : "Changes over the whole window"}
-            className="hidden sm:inline-flex"
-            onClick={() => setFull(!isFull)}
-          >
-            {isFull ? <Minimize2 aria-hidden className="size-3.5" /> : <Maximize2 aria-hidden className="size-3.5" />}
-          </IconButton>
+          <span className="hidden sm:contents">
+            <IconButton label={isFull ? "Put changes beside the conversation" : "Changes over the whole window"} onClick={() => setFull(!isFull)}>
+              {isFull ? <Minimize2 aria-hidden className="size-3.5" /> : <Maximize2 aria-hidden className="size-3.5" />}
+            </IconButton>
+          </span>
           <IconButton label="Hide changes" onClick={onClose}>
             <X aria-hidden className="size-4" />
           </IconButton>
@@ -81,9 +79,11 @@ export function Changes({ id, view, onClose }: ChangesProps) {
       {hasKeys && <Keys />}
       <div className="flex h-9 shrink-0 items-center gap-2 border-t border-line px-2.5">
         <AutoApply session={view.facts.session} />
-        <IconButton label="Keys of the review" className="ml-auto hidden sm:inline-flex" aria-expanded={hasKeys} onClick={() => setKeys(!hasKeys)}>
-          <Keyboard aria-hidden className="size-4" />
-        </IconButton>
+        <span className="ml-auto hidden sm:block">
+          <IconButton label="Keys of the review" aria-expanded={hasKeys} onClick={() => setKeys(!hasKeys)}>
+            <Keyboard aria-hidden className="size-4" />
+          </IconButton>
+        </span>
       </div>
     </aside>
   );

@@ -50,7 +50,7 @@ export default function ChangeText({ change, comments, isSplit, isRunning }: Cha
     return (
       <div className="p-2.5">
         <Trouble words={trouble}>
-          <Button look="danger" className="h-5" onClick={retry}>
+          <Button look="danger" size="small" onClick={retry}>
             Try again
           </Button>
         </Trouble>
@@ -121,15 +121,20 @@ function useBelow(
 function NewComment({ change, side, line, onClose }: { change: Change; side: Side; line: number; onClose: () => void }) {
   const name = newCommentDeed(change.id, side, line);
   const deed = useDeed(name);
+  const box = useRef<HTMLDivElement>(null);
+  const close = () => {
+    box.current?.closest("table")?.querySelector<HTMLElement>(`td[data-side="${side}"][data-line="${line}"]`)?.focus();
+    onClose();
+  };
   return (
-    <div className="m-2 flex flex-col gap-2 font-sans">
+    <div ref={box} className="m-2 flex flex-col gap-2 font-sans">
       <WordsForm
         name={`comment.${change.session_id}.${change.file_path}.${side}.${line}`}
         label={`Comment on line ${line}`}
         verb="Comment"
         isBusy={deed?.state === "busy"}
         onSend={(body) => beginComment(change, side, line, body)}
-        onCancel={onClose}
+        onCancel={close}
       />
       {deed?.state === "refused" && <Trouble words={deed.words} onDismiss={() => dismiss(name)} />}
     </div>
@@ -188,7 +193,7 @@ function HunkView({ hunk, change, number, isOnly, isSplit, isRunning, isParted, 
   };
   return (
     <section aria-label={`Hunk ${number} of ${change.file_path}`} onKeyDown={press} className="border-t border-line">
-      <div className="flex min-h-7 items-center gap-1.5 bg-sunken/60 pr-1.5 text-2xs">
+      <div className="flex min-h-8 items-center gap-1.5 bg-sunken/60 pr-1.5 text-2xs">
         <button
           ref={head}
           type="button"
@@ -208,12 +213,12 @@ function HunkView({ hunk, change, number, isOnly, isSplit, isRunning, isParted, 
           isParted &&
           (!isOnly || selected.length > 0) && (
             <>
-              <Button className="h-5 px-2 text-2xs" aria-label={`Apply ${what} of ${change.file_path}`} disabled={isBusy} onClick={() => void take()}>
+              <Button size="small" aria-label={`Apply ${what} of ${change.file_path}`} disabled={isBusy} onClick={() => void take()}>
                 Apply {selected.length > 0 && what}
               </Button>
               <Button
                 look="quiet"
-                className="h-5 px-2 text-2xs"
+                size="small"
                 aria-label={`Reject ${what} of ${change.file_path}`}
                 disabled={isBusy}
                 onClick={() => setAsking(true)}

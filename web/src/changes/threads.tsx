@@ -49,11 +49,11 @@ export function Thread({ thread, place }: { thread: Comment; place?: ReactNode }
         <span className="ml-auto flex items-center gap-2">
           <Sent thread={thread} />
           {isOpen || thread.status === "outdated" ? (
-            <Button className="h-6" disabled={isBusy} onClick={() => void settle(thread, "resolved")}>
+            <Button size="small" disabled={isBusy} onClick={() => void settle(thread, "resolved")}>
               <Check aria-hidden className="size-3.5" /> Resolve
             </Button>
           ) : (
-            <Button look="quiet" className="h-6" disabled={isBusy} onClick={() => void settle(thread, "open")}>
+            <Button look="quiet" size="small" disabled={isBusy} onClick={() => void settle(thread, "open")}>
               <RotateCcw aria-hidden className="size-3.5" /> Open again
             </Button>
           )}

@@ -135,6 +135,7 @@ export function Lines({ hunk, label, language, isSplit, selected = [], onSelect,
       onMouseOver={(event) => point(event.target)}
       onFocus={(event) => point(event.target)}
       onMouseLeave={() => setPin(null)}
+      onBlur={(event) => box.current?.contains(event.relatedTarget) || setPin(null)}
     >
       <table
         role="grid"
@@ -220,7 +221,6 @@ function Block({ rows, isFirst, isSplit, chosen, words, tokens, below }: BlocksP
             key={key}
             cells={cells}
             isSplit={isSplit}
-            isFirst={isFirst && key === 0}
             chosen={chosen}
             words={words}
             tokens={tokens}
@@ -240,18 +240,16 @@ function notesOf(line: DiffLine, below: NonNullable<LinesProps["below"]>): React
 
 interface RowProps extends Omit<BlocksProps, "rows" | "below"> {
   cells: Row["cells"];
-  isFirst: boolean;
   notes: ReactNode[];
 }
 
-function FragmentRow({ cells, isSplit, isFirst, chosen, words, tokens, notes }: RowProps) {
+function FragmentRow({ cells, isSplit, chosen, words, tokens, notes }: RowProps) {
   const [first = null, second = null] = cells;
   const code = (line: DiffLine | null, side: Side, at: number) => (
     <Code
       key={`code ${at}`}
       line={line}
       side={side}
-      isReached={isFirst && (at === 0 || first === null)}
       isChosen={line !== null && chosen.has(line.at)}
       spans={line ? words.get(line.at) : undefined}
       tokens={line ? tokens?.get(line.at) : undefined}
@@ -289,6 +287,7 @@ function FragmentRow({ cells, isSplit, isFirst, chosen, words, tokens, notes }: 
 const Gutter = memo(function Gutter({ line, number, isChosen }: { line: DiffLine | null; number: number | null; isChosen: boolean }) {
   return (
     <td
+      aria-hidden
       className="code-gutter"
       data-mark={line?.mark ?? "none"}
       data-chosen={isChosen || undefined}
@@ -304,13 +303,12 @@ const MARKS = { "+": "Added", "-": "Deleted", " ": "Unchanged" } as const;
 interface CodeProps {
   line: DiffLine | null;
   side: Side;
-  isReached: boolean;
   isChosen: boolean;
   spans: readonly Span[] | undefined;
   tokens: readonly Token[] | undefined;
 }
 
-const Code = memo(function Code({ line, side, isReached, isChosen, spans, tokens }: CodeProps) {
+const Code = memo(function Code({ line, side, isChosen, spans, tokens }: CodeProps) {
   if (!line) return <td className="code-text" data-mark="none" />;
   const number = (side === "base" ? line.base : line.fresh) ?? 0;
   return (
@@ -321,7 +319,7 @@ const Code = memo(function Code({ line, side, isReached, isChosen, spans, tokens
       data-at={line.at}
       data-side={side}
       data-line={number}
-      tabIndex={isReached ? 0 : -1}
+      tabIndex={-1}
       aria-selected={isChosen}
       aria-label={`${MARKS[line.mark]} line ${number}: ${line.text || "empty"}`}
     >
