@@ -66,6 +66,8 @@ export interface TextItem extends Told {
 export interface ToolItem extends Told {
   readonly kind: "tool";
   readonly call: ToolCall;
+  /** When it was last heard of. */
+  readonly until: string;
   /** The turn ended while the call was not finished. */
   readonly isAbandoned: boolean;
 }
@@ -413,9 +415,9 @@ function tellTool(items: Item[], told: Told, call: ToolCall, isFirst: boolean) {
     if (item.kind !== "tool" || item.call.id !== call.id || item.agent !== told.agent) return null;
     const isOpen = item.call.status === "pending" || item.call.status === "running";
     if (item.taskId !== told.taskId && (isFirst || !isOpen)) return null;
-    return { ...item, call, isAbandoned: false };
+    return { ...item, call, until: told.at, isAbandoned: false };
   });
-  if (!found) items.push({ ...told, kind: "tool", call, isAbandoned: false });
+  if (!found) items.push({ ...told, kind: "tool", call, until: told.at, isAbandoned: false });
 }
 
 function tellPlan(items: Item[], told: Told, entries: readonly PlanEntry[]) {

@@ -11,7 +11,7 @@ const { getState: pane, setState: set } = usePane;
 
 /** How many sessions are followed at once; the host allows 64. */
 const FOLLOWED = 40;
-const OLDER = 300;
+const OLDER = 500;
 const LISTS_EVERY = 2_000;
 
 const wanted = new Set<string>();
@@ -218,6 +218,30 @@ function flush(): void {
   }
   buffers.clear();
   set({ views, pulses });
+}
+
+/** Load a session from its beginning. */
+export async function loadAll(id: string): Promise<void> {
+  for (let known = -1; pane().views[id]?.hasMore; ) {
+    await quiet(`older:${id}`);
+    const first = pane().views[id]?.story.records[0]?.seq ?? 0;
+    if (first === known) return;
+    known = first;
+    await loadOlder(id);
+  }
+}
+
+/** Until nobody is at this deed. */
+function quiet(deed: string): Promise<void> {
+  const isBusy = () => pane().deeds[deed]?.state === "busy";
+  return new Promise((done) => {
+    if (!isBusy()) return done();
+    const end = usePane.subscribe(() => {
+      if (isBusy()) return;
+      end();
+      done();
+    });
+  });
 }
 
 export async function loadOlder(id: string): Promise<void> {

@@ -3,32 +3,34 @@
 import { Brain, ChevronRight, Circle, CircleAlert, CircleCheck, CircleDot, FileDiff, ListChecks } from "lucide-react";
 import { memo, useDeferredValue, type ReactNode } from "react";
 
-import type { ChangesItem, Item, NoticeItem, PlanItem, PromptItem, TextItem, ToolItem, UnknownItem, View } from "./fold.ts";
+import type { ChangesItem, NoticeItem, PlanItem, PromptItem, TextItem, UnknownItem, View } from "./fold.ts";
+import { useFold } from "./folds.ts";
 import { Markdown } from "./markdown.tsx";
+import { CopyButton } from "./output.tsx";
 import { Plain } from "./plain.tsx";
 import type { Attachment } from "./protocol.ts";
 import { PermissionLine } from "./permission.tsx";
+import type { Single } from "./rows.ts";
 import { TurnEnd } from "./turn.tsx";
 import { clockOf, countOf, durationOf, readable } from "./words.ts";
-
-export type Single = Exclude<Item, ToolItem>;
 
 interface Shown {
   item: Single;
   view: View;
-  isLast: boolean;
+  /** It is the last one, and its turn goes on. */
+  isGrowing: boolean;
   onShowChanges: () => void;
 }
 
 export const ItemView = memo(
-  function ItemView({ item, view, isLast, onShowChanges }: Shown) {
+  function ItemView({ item, view, isGrowing, onShowChanges }: Shown) {
     switch (item.kind) {
       case "prompt":
         return <Prompt item={item} attachments={(item.taskId && view.facts.tasks[item.taskId]?.attachments) || []} />;
       case "text":
-        return <Answer item={item} />;
+        return <Answer item={item} isGrowing={isGrowing} />;
       case "reasoning":
-        return <Reasoning item={item} isOpen={isLast} />;
+        return <Reasoning item={item} isGrowing={isGrowing} />;
       case "plan":
         return <Plan item={item} />;
       case "permission":
@@ -36,19 +38,19 @@ export const ItemView = memo(
       case "changes":
         return <Changed item={item} onShow={onShowChanges} />;
       case "turn":
-        return <TurnEnd item={item} task={item.taskId ? view.facts.tasks[item.taskId] : undefined} sessionId={view.facts.session.id} />;
+        return <TurnEnd item={item} task={item.taskId ? view.facts.tasks[item.taskId] : undefined} sessionId={view.facts.session.id} onShowChanges={onShowChanges} />;
       case "notice":
         return <Notice item={item} />;
       case "unknown":
         return <Unknown item={item} />;
     }
   },
-  (before, after) => before.item === after.item && before.isLast === after.isLast,
+  (before, after) => before.item === after.item && before.isGrowing === after.isGrowing,
 );
 
 function Prompt({ item, attachments }: { item: PromptItem; attachments: readonly Attachment[] }) {
   return (
-    <div className="mt-4 flex flex-col first:mt-0">
+    <div className="flex flex-col pt-4">
       <Bubble text={item.text}>
         {attachments.length > 0 && (
           <ul aria-label="Files of this prompt" className="flex max-w-[38rem] flex-wrap justify-end gap-1">
@@ -78,27 +80,39 @@ export function Bubble({ text, className = "", children }: { text: string; class
   );
 }
 
-function Answer({ item }: { item: TextItem }) {
+function Answer({ item, isGrowing }: { item: TextItem; isGrowing: boolean }) {
   const text = useDeferredValue(item.text);
   return (
-    <article aria-label={`${item.agent ?? "Agent"} says`}>
-      <Markdown text={text} />
+    <article aria-label={`${item.agent ?? "Agent"} says`} className="group/answer relative">
+      <Markdown text={text} isGrowing={isGrowing || text !== item.text} />
+      {!isGrowing && (
+        <CopyButton text={() => item.text} label="Copy this answer" className="-top-1 -right-9 border-transparent bg-transparent group-hover/answer:opacity-100 max-lg:hidden" />
+      )}
     </article>
   );
 }
 
-function Reasoning({ item, isOpen }: { item: TextItem; isOpen: boolean }) {
+function Reasoning({ item, isGrowing }: { item: TextItem; isGrowing: boolean }) {
+  const [isOpen, setOpen] = useFold(item.key);
+  const isShown = isOpen ?? isGrowing;
   return (
-    <details className="group/thought text-soft" open={isOpen}>
-      <summary className="flex w-fit list-none items-center gap-2 rounded-md text-xs text-faint hover:text-ink [&::-webkit-details-marker]:hidden">
+    <div className="text-soft">
+      <button
+        type="button"
+        aria-expanded={isShown}
+        onClick={() => setOpen(!isShown)}
+        className="flex w-fit items-center gap-2 rounded-md text-xs text-faint hover:text-ink"
+      >
         <Brain aria-hidden className="size-3.5" />
-        {Date.parse(item.until) - Date.parse(item.at) < 1000 ? "Thought" : `Thought for ${durationOf(item.at, item.until)}`}
-        <ChevronRight aria-hidden className="size-3.5 transition-transform group-open/thought:rotate-90" />
-      </summary>
-      <div className="mt-1.5 ml-1.5 border-l border-line pl-4 text-sm [&_.prose]:text-sm [&_.prose]:leading-[1.55]">
-        <Markdown text={item.text} />
-      </div>
-    </details>
+        {isGrowing ? "Thinking…" : Date.parse(item.until) - Date.parse(item.at) < 1000 ? "Thought" : `Thought for ${durationOf(item.at, item.until)}`}
+        <ChevronRight aria-hidden className={`size-3.5 transition-transform ${isShown ? "rotate-90" : ""}`} />
+      </button>
+      {isShown && (
+        <div className="mt-1.5 ml-1.5 border-l border-line pl-4 text-sm [&_.prose]:text-sm [&_.prose]:leading-[1.55]">
+          <Markdown text={item.text} isGrowing={isGrowing} />
+        </div>
+      )}
+    </div>
   );
 }
 

@@ -1,13 +1,18 @@
 // Text of agents. It is never trusted: no HTML, no scripts, few link schemes, nothing loaded from elsewhere.
 
-import { Check, Copy } from "lucide-react";
-import { memo, useRef, useState, type ComponentProps } from "react";
+import { memo, type ComponentProps } from "react";
 import ReactMarkdown, { type Components } from "react-markdown";
 import rehypeSanitize, { defaultSchema } from "rehype-sanitize";
 import remarkGfm from "remark-gfm";
 
+import { blocksOf, mended } from "./blocks.ts";
+import { CodeBlock } from "./code.tsx";
+
 const SCHEMES = ["http", "https", "mailto"];
 const SCHEMA: typeof defaultSchema = { ...defaultSchema, protocols: { ...defaultSchema.protocols, href: SCHEMES } };
+
+const REMARK = [remarkGfm];
+const REHYPE: ComponentProps<typeof ReactMarkdown>["rehypePlugins"] = [[rehypeSanitize, SCHEMA]];
 
 /** A link that may be followed, or null. Relative ones would lead into the pane itself. */
 export function safeLink(href: string | undefined): string | null {
@@ -32,45 +37,33 @@ function Image({ src, alt }: ComponentProps<"img">) {
   return target ? <Link href={target}>{words}</Link> : <span>[{words}]</span>;
 }
 
-function Code({ children, node: _node, ...rest }: ComponentProps<"pre"> & { node?: unknown }) {
-  const block = useRef<HTMLPreElement>(null);
-  const [isCopied, setCopied] = useState(false);
-  const copy = () => {
-    void navigator.clipboard?.writeText(block.current?.textContent ?? "").then(() => {
-      setCopied(true);
-      setTimeout(() => setCopied(false), 1500);
-    });
-  };
+const SETTLED: Components = { a: Link, img: Image, pre: CodeBlock, table: Table };
+const GROWING: Components = { ...SETTLED, pre: (props) => <CodeBlock {...props} isGrowing /> };
+
+function Table({ children }: ComponentProps<"table">) {
   return (
-    <div className="group/code relative">
-      <pre
-        ref={block}
-        tabIndex={0}
-        className="overflow-x-auto rounded-md border border-line bg-sunken px-3 py-2.5 font-mono text-xs leading-[1.55]"
-        {...rest}
-      >
-        {children}
-      </pre>
-      <button
-        type="button"
-        aria-label={isCopied ? "Copied" : "Copy code"}
-        onClick={copy}
-        className="absolute top-1.5 right-1.5 rounded-md border border-line bg-raised p-1 text-soft opacity-0 transition-opacity group-hover/code:opacity-100 focus-visible:opacity-100"
-      >
-        {isCopied ? <Check aria-hidden className="size-3.5" /> : <Copy aria-hidden className="size-3.5" />}
-      </button>
+    <div className="overflow-x-auto" role="region" aria-label="Table" tabIndex={0}>
+      <table>{children}</table>
     </div>
   );
 }
 
-const COMPONENTS: Components = { a: Link, img: Image, pre: Code };
-
-export const Markdown = memo(function Markdown({ text }: { text: string }) {
+/** `isGrowing`: more is to come. Only the last block is read again then, and halves of marks are not shown. */
+export const Markdown = memo(function Markdown({ text, isGrowing = false }: { text: string; isGrowing?: boolean }) {
+  const blocks = blocksOf(text);
   return (
     <div className="prose">
-      <ReactMarkdown remarkPlugins={[remarkGfm]} rehypePlugins={[[rehypeSanitize, SCHEMA]]} components={COMPONENTS}>
-        {text}
-      </ReactMarkdown>
+      {blocks.map((block, at) => (
+        <Block key={at} text={block} isGrowing={isGrowing && at === blocks.length - 1} />
+      ))}
     </div>
+  );
+});
+
+const Block = memo(function Block({ text, isGrowing }: { text: string; isGrowing: boolean }) {
+  return (
+    <ReactMarkdown remarkPlugins={REMARK} rehypePlugins={REHYPE} components={isGrowing ? GROWING : SETTLED}>
+      {isGrowing ? mended(text) : text}
+    </ReactMarkdown>
   );
 });

@@ -5,6 +5,7 @@ import { useAction, useKeysOf, type ActionId } from "./actions.ts";
 import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { PermissionItem } from "./fold.ts";
 import { shownChord, spokenChord } from "./keys.ts";
+import { Plain } from "./plain.tsx";
 import { answer } from "./prompts.ts";
 import type { PermissionOption, PermissionRequest } from "./protocol.ts";
 import { dismiss, usePane } from "./store.ts";
@@ -28,7 +29,7 @@ export function PermissionCard({ request, more, root }: { request: PermissionReq
             <span className="font-medium text-ink">{request.agent}</span> asks for permission
             {more > 0 && ` · ${more} more waiting`}
           </p>
-          <p className="mt-0.5 font-mono text-xs font-medium break-words">{shownTitle(request.tool_call, root)}</p>
+          <p className="mt-0.5 font-mono text-xs font-medium break-words"><Plain text={shownTitle(request.tool_call, root)} /></p>
         </div>
         {hasBody(request.tool_call) && (
           <Button look="quiet" className="h-6 px-1.5" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
@@ -122,7 +123,8 @@ export function PermissionLine({ item }: { item: PermissionItem }) {
         <X aria-hidden className="size-3.5 shrink-0 text-bad" />
       )}
       <span className="shrink-0 font-medium">{words}</span>
-      <span className="truncate font-mono text-2xs text-faint">{request.tool_call.title}</span>
+      <span className="truncate font-mono text-2xs text-faint"><Plain text={request.tool_call.title} />
+      </span>
     </p>
   );
 }

@@ -1,6 +1,7 @@
 // Prompts on their way, in the queue and under way, and the answers to what agents ask.
 
 import { api, newKey, wordsOf } from "./api.ts";
+import type { TurnItem } from "./fold.ts";
 import { tell } from "./follow.ts";
 import type { PromptFrame, Task } from "./protocol.ts";
 import { CommandRefused } from "./socket.ts";
@@ -10,6 +11,21 @@ const { getState: pane, setState: set } = usePane;
 
 export function prompt(wish: Omit<PromptFrame, "type" | "id">): void {
   send({ type: "prompt", id: newKey(), ...wish });
+}
+
+/** Ask once more for what a turn was asked for, of the same agent in the same way. */
+export function repeat(item: TurnItem, task: Task | undefined, sessionId: string): void {
+  const input = task?.input || item.input;
+  if (!input) return;
+  prompt({
+    session_id: sessionId,
+    agent: task?.agent ?? item.agent ?? "",
+    input,
+    model: task?.model ?? null,
+    mode_id: task?.mode_id ?? null,
+    thinking_option_id: task?.thinking_option_id ?? null,
+    ...(task?.attachments?.length ? { attachments: [...task.attachments] } : {}),
+  });
 }
 
 function send(frame: PromptFrame): void {

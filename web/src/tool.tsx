@@ -14,13 +14,17 @@ import {
   Wrench,
   type LucideIcon,
 } from "lucide-react";
-import { Suspense, lazy, memo, useState, type ReactNode } from "react";
+import { Suspense, lazy, memo, type ReactNode } from "react";
 
 import { Spinner } from "./controls.tsx";
+import { useFold } from "./folds.ts";
 import type { ToolItem } from "./fold.ts";
 import { unifiedDiff } from "./diff/unified.ts";
+import { marked } from "./marks.ts";
+import { Output } from "./output.tsx";
+import { Plain } from "./plain.tsx";
 import type { ContentBlock, TerminalOutput, ToolCall } from "./protocol.ts";
-import { TOOL_STATUS, plainOutput, readable, shownPath, shownTitle } from "./words.ts";
+import { TOOL_STATUS, durationOf, readable, shownPath, shownTitle } from "./words.ts";
 
 const DiffText = lazy(() => import("./diff/text.tsx"));
 
@@ -36,19 +40,17 @@ const ICONS: Record<ToolCall["kind"], LucideIcon> = {
   other: Wrench,
 };
 
-const SHOWN = 20_000;
-
 /** One tool call: a line while all is well, everything it said when opened. `root` is the worktree. */
 export const ToolCard = memo(function ToolCard({ item, root }: { item: ToolItem; root: string | null }) {
   const { call, isAbandoned } = item;
-  const [isOpen, setOpen] = useState<boolean | null>(null);
+  const [isOpen, setOpen] = useFold(item.key);
   const isShown = isOpen ?? (call.status === "failed" || (call.status === "running" && call.terminals.length > 0));
   const Icon = ICONS[call.kind] ?? Wrench;
   const place = call.locations[0];
   const path = place && shownPath(place.path, root);
   const title = shownTitle(call, root);
   return (
-    <section aria-label={`Tool: ${title}`} className="border-line not-first:border-t">
+    <section aria-label={`Tool: ${marked(title)}`}>
       <button
         type="button"
         aria-expanded={isShown}
@@ -56,14 +58,17 @@ export const ToolCard = memo(function ToolCard({ item, root }: { item: ToolItem;
         className="flex min-h-8 w-full items-center gap-2 px-2.5 py-1 text-left hover:bg-hover"
       >
         <Icon aria-hidden className="size-3.5 shrink-0 text-faint" />
-        <span className="min-w-0 truncate font-mono text-xs">{title}</span>
+        <span className="min-w-0 truncate font-mono text-xs">
+          <Plain text={title} />
+        </span>
         {place && path && !title.includes(path) && (
           <span className="min-w-0 truncate font-mono text-2xs text-faint">
-            {path}
+            <Plain text={path} />
             {place.line ? `:${place.line}` : ""}
           </span>
         )}
         <span className="ml-auto flex shrink-0 items-center gap-1.5">
+          <Took item={item} />
           <Status call={call} isAbandoned={isAbandoned} />
           <ChevronRight aria-hidden className={`size-3.5 text-faint transition-transform ${isShown ? "rotate-90" : ""}`} />
         </span>
@@ -72,6 +77,13 @@ export const ToolCard = memo(function ToolCard({ item, root }: { item: ToolItem;
     </section>
   );
 });
+
+/** How long a finished call took, where that is worth a word. */
+function Took({ item }: { item: ToolItem }) {
+  const isOver = item.call.status === "completed" || item.call.status === "failed";
+  if (!isOver || Date.parse(item.until) - Date.parse(item.at) < 1000) return null;
+  return <span className="text-2xs text-faint tabular-nums">{durationOf(item.at, item.until)}</span>;
+}
 
 function Status({ call, isAbandoned }: { call: ToolCall; isAbandoned: boolean }) {
   const words = isAbandoned ? "Not finished" : TOOL_STATUS[call.status];
@@ -107,7 +119,9 @@ export function ToolBody({ call, root }: { call: ToolCall; root: string | null }
     const text = unifiedDiff(path, diff.old_text, diff.new_text);
     parts.push(
       <div key={`diff ${at}`} className="overflow-hidden">
-        <p className="px-2.5 pt-1.5 font-mono text-2xs text-faint">{path}</p>
+        <p className="px-2.5 pt-1.5 font-mono text-2xs text-faint">
+          <Plain text={path} />
+        </p>
         <div className="max-h-96 overflow-auto">
           <Suspense fallback={<Wait />}>
             <DiffText text={text || "(no difference)"} path={path} />
@@ -116,12 +130,12 @@ export function ToolBody({ call, root }: { call: ToolCall; root: string | null }
       </div>,
     );
   });
-  for (const terminal of call.terminals) parts.push(<Output key={terminal.terminal_id} terminal={terminal} />);
+  for (const terminal of call.terminals) parts.push(<Terminals key={terminal.terminal_id} terminal={terminal} />);
   call.content.forEach((block, at) => parts.push(<Block key={`content ${at}`} block={block} />));
   // The differences say what an edit was given, and better.
-  if (isTold(call.input) && call.diffs.length === 0) parts.push(<Text key="input" label="Input" text={readable(call.input)} />);
+  if (isTold(call.input) && call.diffs.length === 0) parts.push(<Output key="input" label="Input" text={readable(call.input)} />);
   if (isTold(call.output) && !isRepeated(call)) {
-    parts.push(<Text key="output" label="Output" text={readable(call.output)} />);
+    parts.push(<Output key="output" label="Output" text={readable(call.output)} />);
   }
   return (
     <div className="divide-y divide-line border-t border-line">
@@ -140,7 +154,7 @@ function isRepeated(call: ToolCall): boolean {
   return call.content.some((block) => block.text) || call.terminals.length > 0;
 }
 
-function Output({ terminal }: { terminal: TerminalOutput }) {
+function Terminals({ terminal }: { terminal: TerminalOutput }) {
   const end =
     terminal.exit_code !== null && terminal.exit_code !== undefined
       ? `exit code ${terminal.exit_code}`
@@ -148,11 +162,11 @@ function Output({ terminal }: { terminal: TerminalOutput }) {
         ? `ended by ${terminal.signal}`
         : null;
   const label = ["Terminal", end, terminal.truncated ? "beginning cut off" : null].filter(Boolean).join(" · ");
-  return <Text label={label} text={plainOutput(terminal.output) || "(no output)"} />;
+  return <Output label={label} text={terminal.output || "(no output)"} isTerminal />;
 }
 
 function Block({ block }: { block: ContentBlock }) {
-  if (block.text) return <Text label={block.kind === "text" ? "Content" : block.kind} text={plainOutput(block.text)} />;
+  if (block.text) return <Output label={block.kind === "text" ? "Content" : block.kind} text={block.text} />;
   if (block.kind === "image" && block.data && /^image\/(png|jpeg|gif|webp)$/.test(block.mime_type ?? "")) {
     return (
       <div className="px-2.5 py-2">
@@ -160,29 +174,7 @@ function Block({ block }: { block: ContentBlock }) {
       </div>
     );
   }
-  return <Text label={block.kind} text={block.uri ?? readable(block.raw) ?? ""} />;
-}
-
-function Text({ label, text }: { label: string; text: string }) {
-  const [isWhole, setWhole] = useState(false);
-  const shown = isWhole || text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}…`;
-  return (
-    <div>
-      <p className="px-2.5 pt-1.5 text-2xs text-faint">{label}</p>
-      <pre
-        tabIndex={0}
-        aria-label={label}
-        className="max-h-80 overflow-auto px-2.5 pt-0.5 pb-2 font-mono text-2xs leading-[1.55] whitespace-pre-wrap [overflow-wrap:anywhere]"
-      >
-        {shown}
-      </pre>
-      {shown !== text && (
-        <button type="button" onClick={() => setWhole(true)} className="px-2.5 pb-2 text-2xs text-live underline">
-          Show all {text.length.toLocaleString("en")} characters
-        </button>
-      )}
-    </div>
-  );
+  return <Output label={block.kind} text={block.uri ?? readable(block.raw) ?? ""} />;
 }
 
 export function Wait() {

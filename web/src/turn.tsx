@@ -1,9 +1,12 @@
 import { Ban, CircleAlert, CircleCheck, RotateCw } from "lucide-react";
 
-import { Button, Trouble } from "./controls.tsx";
+import { Button } from "./controls.tsx";
 import type { TurnItem, View } from "./fold.ts";
-import { prompt } from "./prompts.ts";
+import { Plain } from "./plain.tsx";
+import { repeat } from "./prompts.ts";
 import type { Task } from "./protocol.ts";
+import { remedyOf } from "./remedies.ts";
+import { addressOf } from "./route.ts";
 import { durationOf, tokensOf } from "./words.ts";
 
 const ENDS: Record<string, string> = {
@@ -14,27 +17,25 @@ const ENDS: Record<string, string> = {
   refusal: "The agent declined",
 };
 
-export function TurnEnd({ item, task, sessionId }: { item: TurnItem; task: Task | undefined; sessionId: string }) {
+interface TurnEndProps {
+  item: TurnItem;
+  task: Task | undefined;
+  sessionId: string;
+  onShowChanges: () => void;
+}
+
+export function TurnEnd({ item, task, sessionId, onShowChanges }: TurnEndProps) {
   const input = task?.input || item.input;
   const words =
     item.state === "failed" ? "Failed" : item.state === "cancelled" ? "Stopped" : (ENDS[item.stopReason ?? ""] ?? item.stopReason ?? "Done");
   const figures = [
+    task?.model,
     item.startedAt && durationOf(item.startedAt, item.at),
     item.usage?.output_tokens != null && `${tokensOf(item.usage.output_tokens)} tokens out`,
     item.usage?.cost != null && `$${item.usage.cost.toFixed(2)}`,
   ].filter(Boolean);
-  const again = () => {
-    if (!input) return;
-    prompt({
-      session_id: sessionId,
-      agent: task?.agent ?? item.agent ?? "",
-      input,
-      model: task?.model ?? null,
-      mode_id: task?.mode_id ?? null,
-      thinking_option_id: task?.thinking_option_id ?? null,
-      ...(task?.attachments?.length ? { attachments: [...task.attachments] } : {}),
-    });
-  };
+  const again = () => repeat(item, task, sessionId);
+  const remedy = item.state === "failed" ? remedyOf(item.error?.code) : null;
   return (
     <div aria-label={`Turn ended: ${words}`} role="group" className="flex flex-col gap-2">
       <div className="flex items-center gap-2.5 text-2xs text-faint">
@@ -46,19 +47,35 @@ export function TurnEnd({ item, task, sessionId }: { item: TurnItem; task: Task 
           <CircleCheck aria-hidden className="size-3.5 shrink-0 text-good" />
         )}
         <span>
-          {item.agent} · {words}
+          <span className="rounded-sm bg-sunken px-1 font-medium text-soft">{item.agent}</span> {words}
           {figures.length > 0 && ` · ${figures.join(" · ")}`}
         </span>
         <span aria-hidden className="h-px flex-1 bg-line" />
       </div>
       {item.state === "failed" && (
-        <Trouble words={item.error ? item.error.message : "The turn failed without saying why."}>
-          {input && (
-            <Button look="danger" className="h-6" onClick={again}>
-              <RotateCw aria-hidden className="size-3.5" /> Retry
-            </Button>
-          )}
-        </Trouble>
+        <div className="flex flex-col gap-1.5 rounded-md bg-bad-soft px-3 py-2 text-xs text-bad">
+          <p className="[overflow-wrap:anywhere] whitespace-pre-wrap">
+            <Plain text={item.error ? item.error.message : "The turn failed without saying why."} />
+          </p>
+          {remedy && <p className="text-soft">{remedy.words}</p>}
+          <div className="flex flex-wrap items-center gap-2">
+            {input && (
+              <Button className="h-6" onClick={again}>
+                <RotateCw aria-hidden className="size-3.5" /> Retry
+              </Button>
+            )}
+            {remedy?.place === "agents" && (
+              <a className="underline underline-offset-2" href={addressOf({ place: "agents" })}>
+                See agents
+              </a>
+            )}
+            {remedy?.place === "changes" && (
+              <Button look="quiet" className="h-6" onClick={onShowChanges}>
+                Look at changes
+              </Button>
+            )}
+          </div>
+        </div>
       )}
       {item.state === "cancelled" && input && (
         <div>

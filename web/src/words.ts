@@ -91,7 +91,7 @@ export function plainOutput(output: string): string {
   return output
     .replace(ESCAPES, "")
     .split("\n")
-    .map((line) => line.replace(/\r+$/, "").replace(/^.*\r/, ""))
+    .map((line) => line.replace(/\r+$/, "").split("\r").at(-1))
     .join("\n");
 }
 

@@ -43,6 +43,11 @@ export function tokensOf(language: Language, lines: readonly string[]): Token[][
   return found;
 }
 
+/** The language that a fence names, by its own name or a common short one. */
+export function languageNamed(name: string): Language | null {
+  return lowlight.registered(name) ? (name as Language) : null;
+}
+
 function walk(nodes: Nodes, look: string | null, found: Token[][]): void {
   for (const node of nodes) {
     if (node.type === "element") {

@@ -1,0 +1,62 @@
+import { describe, expect, it } from "vitest";
+
+import { runsOf } from "./ansi.ts";
+import { foldedText } from "./output.tsx";
+import { hitsOf, rowsOf } from "./rows.ts";
+import type { Item, ToolItem } from "./fold.ts";
+
+const plain = (output: string) => runsOf(output).map(({ text }) => text).join("");
+
+describe("Terminal output", () => {
+  it("keeps its colours", () => {
+    expect(runsOf("\u001b[1;32mok\u001b[0m 3 \u001b[91mbad\u001b[39m.")).toEqual([
+      { text: "ok", look: "ansi-2 ansi-bold", colour: null },
+      { text: " 3 ", look: "", colour: null },
+      { text: "bad", look: "ansi-9", colour: null },
+      { text: ".", look: "", colour: null },
+    ]);
+    expect(runsOf("\u001b[38;2;300;0;7mx\u001b[38;5;9my")[0]).toEqual({ text: "x", look: "", colour: "rgb(255 0 7)" });
+    expect(runsOf("\u001b[38;5;9my")[0]?.look).toBe("ansi-9");
+  });
+
+  it("loses links, clipboards, titles, moves and bells", () => {
+    expect(plain("\u001b]8;;https://evil.example\u0007click\u001b]8;;\u0007")).toBe("click");
+    expect(plain("\u001b]52;c;c2VjcmV0\u001b\\a\u001b]0;title\u0007b")).toBe("ab");
+    expect(plain("\u001b[2J\u001b[3;4Hx\u001bP1$r\u001b\\y\u0007\u0008z\u001b]8;;no end")).toBe("xyz");
+    expect(plain("\u009d8;;https://evil.example\u009cc1")).toBe("c1");
+  });
+
+  it("shows of a line what was written last", () => {
+    expect(plain("10%\r50%\r100%\ndone\r\n")).toBe("100%\ndone\n");
+  });
+
+  it("is folded to its end, other text to its beginning", () => {
+    const long = Array.from({ length: 500 }, (_, at) => `line ${at}`).join("\n");
+    expect(foldedText(long, true).shown.endsWith("line 499")).toBe(true);
+    expect(foldedText(long, false).shown.startsWith("line 0\n")).toBe(true);
+    expect(foldedText(long, false).hidden).toBe(460);
+    expect(foldedText("short", true)).toEqual({ shown: "short", hidden: 0 });
+    expect(foldedText("x".repeat(9000), true).hidden).toBe(1);
+  });
+});
+
+describe("A conversation", () => {
+  const told = { at: "2026-01-01T00:00:00.000Z", agent: "demo", taskId: "tsk_1" };
+  const tool = (key: string, title: string): ToolItem => ({
+    ...told, key, kind: "tool", until: told.at, isAbandoned: false,
+    call: { id: key, title, name: null, kind: "read", status: "completed", input: null, output: null, content: [], diffs: [], locations: [], terminals: [] },
+  });
+  const items: Item[] = [
+    { ...told, key: "1", kind: "prompt", text: "Find the Needle", isSteering: false },
+    tool("2", "Read hay.txt"),
+    tool("3", "Read needle.txt"),
+    { ...told, key: "4", kind: "text", text: "no more", messageId: null, until: told.at },
+  ];
+
+  it("is found by its words, also in calls that are folded", () => {
+    const rows = rowsOf(items);
+    expect(rows.map(({ key }) => key)).toEqual(["1", "2", "4"]);
+    expect(hitsOf(rows, "needle")).toEqual([{ row: 0, key: "1" }, { row: 1, key: "3" }]);
+    expect(hitsOf(rows, " ")).toEqual([]);
+  });
+});
