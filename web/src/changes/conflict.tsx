@@ -23,7 +23,7 @@ export default function Conflict({ clashes, words, onDismiss, again }: ConflictP
         <TriangleAlert aria-hidden className="mt-0.5 size-3.5 shrink-0" />
         <p className="min-w-0 flex-1">
           <span className="font-medium" title={words}>
-            Nothing was written: {clashes.length === 1 ? "this file has" : `${clashes.length} files have`} moved on in the same places.
+            Nothing was written: {clashes.length === 1 ? `${clashes[0]?.filePath} has` : `${clashes.length} files have`} moved on in the same places.
           </span>{" "}
           Edit {clashes.length === 1 ? "it so that it fits" : "them so that they fit"} and try again, or decide hunk by hunk.
         </p>
