@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from coder.backends.base import AgentBackend, AgentSessionHandle
-from coder.model.events import AgentEvent, agent_event
+from coder.model.events import AgentEvent, Text, agent_event
 from coder.model.permissions import PermissionOption, PermissionOutcome, PermissionStatus
 from coder.model.tool_calls import ToolCall
 from tests.contract.stage import LIMITS, PYTHON, Stage, open_demo, open_stage
@@ -30,12 +30,13 @@ from tests.golden.recorded import (
 async def test_a_replayed_agent_yields_the_events_of_its_recording(tmp_path: Path, name: str) -> None:
     command = (*PYTHON, "coder.testing.replay_agent", str(transcript(name)))
     async with open_stage(tmp_path) as stage:
-        visitor = Visitor(stage, name.partition(".")[0])
+        expected = _placed(expected_events(name), stage.worktree)
+        visitor = Visitor(stage, name.partition(".")[0], expected)
         for part in host_of(name).parts:
             limits = replace(LIMITS, replay_quiet=0.3)
             async with open_demo(stage, {}, limits, offers=not name.endswith(".more"), command=command) as backend:
                 await visitor.visit(backend, part)
-        assert stage.everything == _placed(expected_events(name), stage.worktree)
+        assert _joined(stage.everything) == _joined(expected)
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Visitor:
 
     stage: Stage
     agent: str
+    expected: list[AgentEvent]
     turns: int = 0
     permissions: int = 0
 
@@ -85,7 +87,26 @@ class Visitor:
         await self.stage.prompt(backend, handle, prompt, ask=ask, cancel=cancel, meanwhile=cancel_in_time)
 
     async def _until(self, count: int) -> None:
-        await self.stage.wait_until(lambda: len(self.stage.everything) >= count)
+        """Until what the recorded client had seen after `count` events has been seen here."""
+        amount = _amount(self.expected[:count])
+        await self.stage.wait_until(lambda: _amount(self.stage.everything) >= amount)
+
+
+def _amount(events: list[AgentEvent]) -> int:
+    """How much has been told, however a text is cut into pieces."""
+    return sum(len(event.text) if isinstance(event, Text) else 1 for event in events)
+
+
+def _joined(events: list[AgentEvent]) -> list[AgentEvent]:
+    """The events with adjacent pieces of one text put together."""
+    joined: list[AgentEvent] = []
+    for event in events:
+        last = joined[-1] if joined else None
+        if isinstance(event, Text) and isinstance(last, Text) and last.message_id == event.message_id:
+            joined[-1] = Text(text=last.text + event.text, message_id=event.message_id)
+        else:
+            joined.append(event)
+    return joined
 
 
 def _placed(events: list[AgentEvent], worktree: Path) -> list[AgentEvent]:

@@ -180,9 +180,7 @@ class AcpBackend:
                 yield Client(root, terminals, self._feed.permit).accept
 
         spec = ChildSpec(self._command, worktree, self._env, write_timeout=self._limits.write)
-        self._connection = Connection(
-            self._provider.label, spec, self._supervisor, self._feed.take_notification, open_client
-        )
+        self._connection = Connection(self._provider.label, spec, self._supervisor, self._feed, open_client)
         await self._connection.open(self._group)
         self.introduction = read_introduction(fields(await self._initialize()), self._command)
         if self.introduction.protocol == 2:

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from coder.backends.acp.peer import OnNotification, OnRequest, Peer, Wire
+from coder.backends.acp.feed import Feed
+from coder.backends.acp.peer import OnRequest, Peer, Wire
 from coder.backends.held import Held
 from coder.errors import AgentDied, AgentError, CoderError
 from coder.processes.child import Child, ChildSpec
@@ -25,14 +26,12 @@ OpenClient = Callable[[TaskGroup], AbstractContextManager[OnRequest]]
 class Connection(Held):
     """Up while the agent runs; gone when it and all it started have ended."""
 
-    def __init__(
-        self, label: str, spec: ChildSpec, supervisor: Supervisor, on_notification: OnNotification, client: OpenClient
-    ) -> None:
+    def __init__(self, label: str, spec: ChildSpec, supervisor: Supervisor, feed: Feed, client: OpenClient) -> None:
         super().__init__()
         self._label = label
         self._spec = spec
         self._supervisor = supervisor
-        self._on_notification = on_notification
+        self._feed = feed
         self._open_client = client
         self._peer: Peer | None = None
         self._child: Child | None = None
@@ -64,7 +63,12 @@ class Connection(Held):
             async with anyio.create_task_group() as group:
                 with self._open_client(group) as on_request:
                     wire = Wire(child.receive_lines, child.send)
-                    self._peer = Peer(wire, on_notification=self._on_notification, on_request=on_request)
+                    self._peer = Peer(
+                        wire,
+                        on_notification=self._feed.take_notification,
+                        on_request=on_request,
+                        on_pause=self._feed.settle,
+                    )
                     self.is_up = True
                     task_status.started()
                     await self._run(self._peer)

@@ -10,7 +10,7 @@ from coder.backends.base import Emit
 from coder.backends.turn import Turn
 from coder.backends.wire import Fields
 from coder.errors import CoderError
-from coder.model.events import Commands, ModeChanged, ModelChanged, UsageReported
+from coder.model.events import Commands, ModeChanged, ModelChanged, Text, UsageReported
 from coder.model.permissions import PermissionOption, PermissionStatus
 from coder.model.tool_calls import ToolCall
 from coder.model.values import Json
@@ -39,6 +39,8 @@ class Feed:
         self.is_held = False
         """Whether events wait to be taken."""
         self._early: list[Fields] = []
+        self._pieces: list[str] = []
+        self._message_id: str | None = None
 
     async def take_notification(self, method: str, params: Fields) -> None:
         """Handle one notification of the agent."""
@@ -55,8 +57,18 @@ class Feed:
         for params in early:
             await self._take_update(params)
 
+    async def settle(self) -> None:
+        """Pass on the text whose pieces have arrived together."""
+        if self._pieces:
+            said, self._pieces = "".join(self._pieces), []
+            await self._hand_over([Text(text=said, message_id=self._message_id)])
+
     async def pass_on(self, events: Events) -> None:
         """Hand events to the turn, or outside of one to the host; waits until they are taken."""
+        await self.settle()
+        await self._hand_over(events)
+
+    async def _hand_over(self, events: Events) -> None:
         turn = self.turn
         emit = self._emit if turn is None or turn.over.is_set() else turn.context.emit
         self.is_held = True
@@ -102,7 +114,15 @@ class Feed:
             return
         self.updates += 1
         update = params.get("update")
-        if isinstance(update, dict):
+        if not isinstance(update, dict):
+            return
+        if piece := self.translator.piece(update):
+            said, message_id = piece
+            if message_id != self._message_id:
+                await self.settle()
+                self._message_id = message_id
+            self._pieces.append(said)
+        else:
             await self.pass_on(self.translator.update(update))
             if update.get("sessionUpdate") == "state_update" and self.on_state:
                 await self.on_state(update)

@@ -30,6 +30,7 @@ _OPEN_LIMIT = 128
 """Requests of an agent that may be open at once."""
 _JUNK_KEPT = 20
 _JUNK_LENGTH = 200
+_CANCEL = "$/cancel_request"
 _BREATH = 64
 """Messages handled before other tasks get their turn, however fast the agent writes."""
 
@@ -61,6 +62,8 @@ class Reply:
 OnNotification = Callable[[str, Fields], Awaitable[None]]
 OnRequest = Callable[[str, Fields], Awaitable[Reply | None]]
 """Takes note of a request, in order; None when the method is unknown."""
+OnPause = Callable[[], Awaitable[None]]
+"""What has arrived together is handled."""
 
 
 class Pending:
@@ -112,9 +115,12 @@ class _Open:
 class Peer:
     """One end of a connection; `run` reads it."""
 
-    def __init__(self, wire: Wire, *, on_notification: OnNotification, on_request: OnRequest) -> None:
+    def __init__(
+        self, wire: Wire, *, on_notification: OnNotification, on_request: OnRequest, on_pause: OnPause | None = None
+    ) -> None:
         self._wire = wire
         self._on_notification = on_notification
+        self._on_pause = on_pause
         self._on_request = on_request
         self._pending: dict[str, Pending] = {}
         self._open: dict[str, _Open] = {}
@@ -215,8 +221,12 @@ class Peer:
     async def _handle_lines(self, lines: list[bytes], group: TaskGroup) -> None:
         for start in range(0, len(lines), _BREATH):
             async with self.order:
-                for line in lines[start : start + _BREATH]:
-                    await self._handle_line(line, group)
+                try:
+                    for line in lines[start : start + _BREATH]:
+                        await self._handle_line(line, group)
+                finally:
+                    if self._on_pause:
+                        await self._on_pause()
             await anyio.lowlevel.checkpoint()
 
     async def _handle_line(self, line: bytes, group: TaskGroup) -> None:
@@ -227,7 +237,10 @@ class Peer:
                 self.junk.add(line)
             return
         if isinstance(message, dict):
-            await self._handle(message, line, group)
+            if "id" not in message and isinstance(method := message.get("method"), str) and method != _CANCEL:
+                await self._on_notification(method, fields(message.get("params")))
+            else:
+                await self._handle(message, line, group)
         elif isinstance(message, list) and any(isinstance(item, dict) for item in message):
             for item in message:
                 if isinstance(item, dict):
@@ -242,7 +255,7 @@ class Peer:
             id = message.get("id")
             if id is not None:
                 await self._take_request(id, method, params, group)
-            elif method == "$/cancel_request":
+            elif method == _CANCEL:
                 self._cancel(params.get("requestId"))
             else:
                 await self._on_notification(method, params)

@@ -93,6 +93,18 @@ class Translator:
         translate = self._history.get(kind, _unknown) if isinstance(kind, str) else _unknown
         return _tolerant(translate, update)
 
+    def piece(self, update: Fields) -> tuple[str, str | None] | None:
+        """Text and message id of an update that is a piece of the answer and nothing else; None for all others."""
+        if self.is_replaying or update.get("sessionUpdate") != "agent_message_chunk" or "_meta" in update:
+            return None
+        content = update.get("content")
+        if not isinstance(content, dict) or content.get("type") != "text":
+            return None
+        said, message_id = content.get("text"), update.get("messageId")
+        if not isinstance(said, str) or not said:
+            return None
+        return said, message_id if isinstance(message_id, str) else None
+
     def session_opened(self, result: Fields) -> Events:
         """The answer to session/new, load or resume: what can be chosen and what is chosen now."""
         events = self.configured(result)

@@ -52,6 +52,9 @@ class TranslatorV2(Translator):
         self.is_echoed = False
         self._own.clear()
 
+    def piece(self, update: Fields) -> None:
+        return None  # a piece may be part of what a later update says again as a whole
+
     def permission(self, params: Fields) -> tuple[Events, ToolCall, tuple[PermissionOption, ...]]:
         events, call, options = super().permission(params)
         words = text(params.get("description"))
