@@ -1,24 +1,27 @@
 """Git out: a session's work as commits on its branch, as a patch, and brought up to date with the default branch."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from coder.changes import Changes
+from coder.checkpoints import keep_checkpoint
 from coder.errors import Conflict, InvalidInput
+from coder.failpoints import failpoint
 from coder.journal import Commit, Journal
 from coder.model.branches import BranchCommit, BranchStatus, BranchUpdate, CommitWhat
 from coder.model.changes import USER, Change, ChangeStatus, FileDifference
-from coder.model.decisions import BranchMove
-from coder.model.events import ChangeDecided, ChangeRecorded, SessionUpdated
+from coder.model.decisions import BranchMove, Decision, Pick
+from coder.model.events import ChangeDecided, SessionUpdated
 from coder.model.tasks import Fault, Task, TaskState
-from coder.model.values import new_id, now
+from coder.plans import End, Plans, new_decision
 from coder.protocol import BranchIncoming, NewTask
-from coder.store import changes, session_worktrees, sessions, tasks
+from coder.store import changes, sessions, tasks
 from coder.store.database import Store
+from coder.targets import Targets, agents_of, committed_before
 from coder.workspaces import Workspace, Workspaces
 from coder.worktrees import tree
-from coder.worktrees.branch import Tip, co_author, commit_tree, find_commit, move_branch, read_author, read_tip
-from coder.worktrees.checkout import take_back, write_back
+from coder.worktrees.branch import Tip, find_commit, read_author, read_tip
 from coder.worktrees.conversion import committed_tree, raw_tree
 from coder.worktrees.incoming import Brought, count_apart, is_ancestor, merge_base, merge_in, rebase_onto
 from coder.worktrees.merge import Merged, clean_merge, conflict_of, merge_trees, settled
@@ -33,9 +36,8 @@ Submit = Callable[[NewTask], Awaitable[Task]]
 
 @dataclass(frozen=True)
 class Roster:
-    """What is asked about agents: what one is called, whether it can be prompted, and the prompt itself."""
+    """What is asked of agents: whether one can be prompted, and the prompt itself."""
 
-    label: Callable[[str], str]
     require_usable: Callable[[str], object]
     submit: Submit
 
@@ -51,22 +53,41 @@ class _Standing:
 
 @dataclass(frozen=True)
 class _Goal:
-    """What a commit is to hold: its tree, the base afterwards, what then differs no more, and the rows it is about."""
+    """What a commit is to hold: its tree, the base afterwards, and the rows it is about.
+
+    Where it is everything, `found` is what differs from the base now and no more then; None where pending rows stay.
+    """
 
     content: str
     base: str
-    found: Sequence[FileDifference]
+    found: Sequence[FileDifference] | None
     pending: Sequence[Change]
     applied: Sequence[Change]
+
+    @property
+    def rows(self) -> Sequence[Change]:
+        return [*self.pending, *self.applied]
 
 
 class Branches:
     """What leaves a session by git, and what comes in."""
 
-    def __init__(self, store: Store, journal: Journal, workspaces: Workspaces, roster: Roster) -> None:
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        workspaces: Workspaces,
+        plans: Plans,
+        targets: Targets,
+        changes: Changes,
+        roster: Roster,
+    ) -> None:
         self._store = store
         self._journal = journal
         self._workspaces = workspaces
+        self._plans = plans
+        self._targets = targets
+        self._changes = changes
         self._roster = roster
 
     async def status(self, session_id: str) -> BranchStatus:
@@ -106,39 +127,42 @@ class Branches:
         All of it applies what is pending. What an agent has committed there itself stays and counts as committed.
 
         Raises:
-            Conflict: `nothing_to_commit`; `turn_running`, for all; as `read_tip` and `commit_tree`.
+            Conflict: `nothing_to_commit`; `turn_running`, for all; as `read_tip`, `write_commit` and `move_branch`.
             MergeConflict: the branch has moved on in the same places as what was applied.
         """
-        async with self._workspaces.hold(session_id) as held:
+        async with self._plans.hold(session_id) as held:
             if what == "all":
                 await self._refuse_while_running(session_id)
             tip, standing = await read_tip(held.shadow, held.worktree.branch), await self._standing(held)
             goal = await self._goal(held, tip, standing, what)
-            agents = _agents_of([*goal.pending, *goal.applied])
             files = await tree.differences(held.shadow, tip.raw, goal.content)
             if not files and not goal.found and goal.base == standing.committed:
                 raise Conflict("there is nothing to commit", code="nothing_to_commit")
-            commit = tip.commit
-            # without files it is there already: an agent committed it, or a host that was killed before it noted it
+            picks = [Pick(change_id=change.id) for change in goal.rows]
+            decision = new_decision("apply", session_id, picks, by, reason, "branch")
+            step: BranchMove | None = None
+            # without files it is there already: an agent committed it
             if files:
-                trailers = [co_author(agent, self._roster.label(agent)) for agent in agents]
-                commit = await commit_tree(held.shadow, tip, goal.content, message, trailers)
-            decided = await self._note(held, goal, commit, by, reason)
+                step = await self._targets.new_commit(held, tip, goal.content, message, goal.rows)
+            commit = step.new if step else tip.commit
+            async with self._plans.written(held, decision, held.worktree.worktree_path, (), step) as end:
+                decided = await self._note(held, goal, decision, commit, end)
         return BranchCommit(
             session_id=session_id,
             branch=tip.branch,
             commit=commit,
             parent=tip.commit,
             files=len(files),
-            agents=agents,
+            agents=agents_of(goal.rows),
             changes=tuple(change.id for change in decided),
         )
 
-    async def update(self, session_id: str, wish: BranchIncoming) -> BranchUpdate:
+    async def update(self, session_id: str, wish: BranchIncoming, by: str) -> BranchUpdate:
         """Bring the project's local default branch into the session: its branch, its base and its worktree.
 
         Everything is computed before anything is written. What clashes is refused, or written into the worktree with
-        markers for the agent, with the default branch's side on the session's branch.
+        markers for the agent, with the default branch's side on the session's branch. A checkpoint keeps what was
+        there.
 
         Raises:
             Conflict: `turn_running`, `no_default_branch`, `default_branch_missing`, `unrelated_histories`,
@@ -149,9 +173,9 @@ class Branches:
             if wish.agent is None:
                 raise InvalidInput("say which agent is to resolve conflicts", code="agent_missing")
             self._roster.require_usable(wish.agent)
-        async with self._workspaces.hold(session_id) as held:
+        async with self._plans.hold(session_id) as held:
             await self._refuse_while_running(session_id)
-            done = await self._update(held, wish)
+            done = await self._update(held, wish, by)
         if not done.conflicts or wish.agent is None:
             return done
         text = _conflict_prompt(done, held.project.default_branch or "", wish.how)
@@ -177,9 +201,7 @@ class Branches:
         return await patch_between(shadow, applied if what is ChangeStatus.PENDING else f"{commit}^{{tree}}", whole)
 
     async def _standing(self, held: Workspace) -> _Standing:
-        worktree = held.worktree
-        committed = worktree.committed_tree or await raw_tree(held.shadow, worktree.base_commit)
-        return _Standing(committed, worktree.base_tree, await tree.snapshot(held.shadow))
+        return _Standing(await committed_before(held), held.worktree.base_tree, await tree.snapshot(held.shadow))
 
     async def _goal(self, held: Workspace, tip: Tip, standing: _Standing, what: CommitWhat) -> _Goal:
         shadow = held.shadow
@@ -191,29 +213,38 @@ class Branches:
         noted = [change for change in applied if change.file_path in paths]
         if what == "applied":
             content = await clean_merge(shadow, standing.committed, tip.raw, standing.base)
-            return _Goal(content, standing.base, (), (), noted)
+            return _Goal(content, standing.base, None, (), noted)
         found = await tree.differences(shadow, standing.base, standing.content)
         return _Goal(standing.content, standing.content, found, pending, noted)
 
-    async def _note(self, held: Workspace, goal: _Goal, commit: str, by: str, reason: str | None) -> Sequence[Change]:
+    async def _note(self, held: Workspace, goal: _Goal, decision: Decision, commit: str, end: End) -> Sequence[Change]:
         """Store that the commit holds it: the pending rows as they were found, and what had been applied before."""
         session_id = held.session_id
+        decided: Sequence[Change] = ()
         async with self._journal.commit(session_id) as record:
-            rows = [change.id for change in await _record(record, session_id, goal.found, goal.pending)]
+            await end(record)
             noted = await changes.note_commit(
                 record.connection, session_id, [change.id for change in goal.applied], commit
             )
-            decided = await changes.apply_by_commit(
-                record.connection, session_id, rows, by=by, reason=reason, commit=commit
-            )
+            if goal.found is not None:
+                await self._changes.record(record, session_id, goal.found, agent=USER)
+                decided = await changes.apply_by_commit(
+                    record.connection,
+                    session_id,
+                    [change.id for change in await changes.pending(record.connection, session_id)],
+                    by=decision.by,
+                    reason=decision.reason,
+                    commit=commit,
+                    decision_id=decision.id,
+                )
             for change in [*noted, *decided]:
                 record.append(ChangeDecided(change=change), agent=change.agent, task_id=change.task_id)
-            await session_worktrees.move_trees(
-                record.connection, session_id, expected=held.worktree.base_tree, base=goal.base, committed=goal.base
-            )
+            new = None if goal.found is None else goal.content
+            await self._changes.move_trees(record, held, base=goal.base, new=new, committed=goal.base)
+            failpoint("decision.recorded")
         return decided
 
-    async def _update(self, held: Workspace, wish: BranchIncoming) -> BranchUpdate:
+    async def _update(self, held: Workspace, wish: BranchIncoming, by: str) -> BranchUpdate:
         shadow, worktree = held.shadow, held.worktree
         incoming = await self._incoming(held)
         tip = await read_tip(shadow, worktree.branch)
@@ -233,7 +264,10 @@ class Branches:
         if wish.on_conflict == "abort" and (clashed or brought.clashed):
             merged = _joined([*brought.clashed, *clashed])
             raise await conflict_of(shadow, merged, what=f"{worktree.branch} and {held.project.default_branch}")
-        files = await self._write(held, tip, brought, incoming, before, after)
+        step: BranchMove | None = None
+        if brought.commit != tip.commit:
+            step = BranchMove(branch=tip.branch, old=tip.commit, new=brought.commit)
+        files = await self._write(held, new_decision("update", held.session_id, (), by), step, incoming, before, after)
         names = sorted({shown_name(clash.path) for merged in clashed for clash in merged.clashes})
         return BranchUpdate(
             session_id=held.session_id,
@@ -280,83 +314,57 @@ class Branches:
         return _Standing(committed, base, content.tree), [content] if content.clashes else []
 
     async def _write(
-        self, held: Workspace, tip: Tip, brought: Brought, incoming: str, before: _Standing, after: _Standing
+        self,
+        held: Workspace,
+        decision: Decision,
+        step: BranchMove | None,
+        incoming: str,
+        before: _Standing,
+        after: _Standing,
     ) -> int:
-        """Files first, then the branch, then the rows; a branch that cannot be moved takes the files back."""
+        """Files, branch and rows, all of them or none; how many files."""
         shadow, session_id = held.shadow, held.session_id
         written = await tree.differences(shadow, before.content, after.content)
-        plan = await write_back(shadow, shadow.worktree, [Move.forward(each) for each in written])
-        try:
-            if brought.commit != tip.commit:
-                await move_branch(shadow, BranchMove(branch=tip.branch, old=tip.commit, new=brought.commit))
-        except Conflict:
-            if plan is not None:
-                await take_back(shadow, plan)
-            raise
-        found = await tree.differences(shadow, after.base, after.content)
-        async with self._journal.commit(session_id) as record:
-            pending = await changes.pending(record.connection, session_id)
-            await _record(record, session_id, found, pending)
-            await session_worktrees.move_trees(
-                record.connection,
-                session_id,
-                expected=held.worktree.base_tree,
-                base=after.base,
-                committed=after.committed,
-                last=after.content,
-                base_commit=incoming,
-            )
-            record.append(SessionUpdated(session=await sessions.get(record.connection, session_id)))
+        moves = [Move.forward(each) for each in written]
+        by_hand = await tree.differences(shadow, before.base, before.content)
+        async with self._plans.written(held, decision, held.worktree.worktree_path, moves, step) as end:
+            taken = await tree.take_snapshot(shadow)
+            found = await tree.differences(shadow, after.base, taken.tree)
+            async with self._journal.commit(session_id) as record:
+                await end(record)
+                await keep_checkpoint(record, session_id, "update", before.content)
+                await self._changes.record(record, session_id, by_hand, agent=USER)
+                await self._remeasure(record, session_id, found)
+                await self._changes.move_trees(
+                    record,
+                    held,
+                    base=after.base,
+                    new=taken.tree,
+                    committed=after.committed,
+                    base_commit=incoming,
+                )
+                record.append(SessionUpdated(session=await sessions.get(record.connection, session_id)))
+                failpoint("decision.recorded")
         return len(written)
+
+    async def _remeasure(self, record: Commit, session_id: str, found: Sequence[FileDifference]) -> None:
+        """The same changes against another base: they keep ids and agents; what nobody has made yet is the user's."""
+        pending = {change.file_path: change for change in await changes.pending(record.connection, session_id)}
+        earlier = {each.file_path: pending.get(each.old_path or "") for each in found}
+        await self._changes.record(
+            record,
+            session_id,
+            found,
+            agent=USER,
+            agents={path: change.agent for path, change in {**earlier, **pending}.items() if change is not None},
+            narrowed={each.file_path: each.new_blob for each in found},
+        )
 
     async def _refuse_while_running(self, session_id: str) -> None:
         async with self._store.connection() as connection:
             running = await tasks.list_page(connection, session_id=session_id, states={TaskState.RUNNING}, limit=1)
         if running.items:
             raise Conflict("a turn is running in this session; wait for its end", code="turn_running")
-
-
-async def _record(
-    record: Commit, session_id: str, found: Sequence[FileDifference], pending: Sequence[Change]
-) -> Sequence[Change]:
-    """Make the pending rows equal to what was found; a file keeps those who worked on it, the rest is the user's."""
-    fresh = {each.file_path: each for each in found}
-    kept = [change for change in pending if _is_same(change, fresh.get(change.file_path))]
-    stale = {change.file_path: change for change in pending if change not in kept}
-    for change in await changes.supersede(record.connection, session_id, stale):
-        record.append(ChangeDecided(change=change), agent=change.agent, task_id=change.task_id)
-    known = {change.file_path for change in kept}
-    added = [_row(session_id, each, stale) for path, each in fresh.items() if path not in known]
-    await changes.insert_many(record.connection, added)
-    for change in added:
-        record.append(ChangeRecorded(change=change), agent=change.agent, task_id=change.task_id)
-    return [*kept, *added]
-
-
-def _row(session_id: str, difference: FileDifference, stale: Mapping[str, Change]) -> Change:
-    earlier = stale.get(difference.file_path) or stale.get(difference.old_path or "")
-    return Change(
-        **dict(difference),
-        id=new_id("chg"),
-        session_id=session_id,
-        task_id=earlier.task_id if earlier else None,
-        agent=earlier.agent if earlier else USER,
-        contributors=earlier.contributors if earlier else (),
-        is_secret=earlier.is_secret if earlier else False,
-        status=ChangeStatus.PENDING,
-        created_at=now(),
-    )
-
-
-def _is_same(change: Change, difference: FileDifference | None) -> bool:
-    return difference is not None and difference == FileDifference(
-        **{name: getattr(change, name) for name in FileDifference.model_fields}
-    )
-
-
-def _agents_of(rows: Collection[Change]) -> tuple[str, ...]:
-    found = {name: None for change in rows for name in (change.agent, *change.contributors)}
-    return tuple(name for name in found if name != USER)
 
 
 def _joined(merged: Sequence[Merged]) -> Merged:

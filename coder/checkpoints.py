@@ -39,7 +39,9 @@ class Checkpoints:
 
     async def record(self, commit: Commit, survey: Survey, *, agent: str, task_id: str) -> None:
         """Keep what a turn left."""
-        await _keep(commit, survey.held.session_id, "turn", survey.snapshot.tree, agent=agent, task_id=task_id)
+        await keep_checkpoint(
+            commit, survey.held.session_id, "turn", survey.snapshot.tree, agent=agent, task_id=task_id
+        )
 
     async def list(self, session_id: str, cursor: str | None, limit: int) -> Page[Checkpoint]:
         """Checkpoints of a session, newest first. Raises NotFound."""
@@ -80,7 +82,7 @@ class Checkpoints:
                 left = await tree.differences(held.shadow, held.worktree.base_tree, taken.tree)
                 async with self._journal.commit(session_id) as commit:
                     await end(commit)
-                    saved = await _keep(commit, session_id, "restore", present.tree)
+                    saved = await keep_checkpoint(commit, session_id, "restore", present.tree)
                     await self._changes.record(commit, session_id, left, agent=USER)
                     await self._changes.move_trees(commit, held, new=taken.tree)
                     failpoint("decision.recorded")
@@ -94,7 +96,7 @@ class Checkpoints:
                 raise Conflict("a decision waits for the end of a turn", code="decision_queued")
 
 
-async def _keep(
+async def keep_checkpoint(
     commit: Commit,
     session_id: str,
     kind: CheckpointKind,
@@ -103,6 +105,7 @@ async def _keep(
     agent: str | None = None,
     task_id: str | None = None,
 ) -> Checkpoint:
+    """A checkpoint of a tree, told as of the commit's newest record."""
     checkpoint = Checkpoint(
         id=new_id("cpt"),
         session_id=session_id,

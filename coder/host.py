@@ -200,8 +200,10 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
                 store,
                 journal,
                 workspaces,
+                plans,
+                targets,
+                changes,
                 Roster(
-                    label=providers.label,
                     require_usable=providers.require_usable,
                     submit=lambda wish: dispatcher.submit(wish),
                 ),

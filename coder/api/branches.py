@@ -30,7 +30,7 @@ async def commit(host: Host, call: Call[NewCommit, Nothing]) -> BranchCommit:
 
 
 async def update_branch(host: Host, call: Call[BranchIncoming, Nothing]) -> BranchUpdate:
-    return await host.branches.update(call.path["id"], call.body)
+    return await host.branches.update(call.path["id"], call.body, call.by)
 
 
 async def get_patch(request: Request) -> Response:

@@ -70,10 +70,10 @@ async def decide(
 
 
 async def apply_by_commit(
-    c: Connection, session_id: str, ids: Iterable[str], *, by: str, reason: str | None, commit: str
+    c: Connection, session_id: str, ids: Iterable[str], *, by: str, reason: str | None, commit: str, decision_id: str
 ) -> tuple[Change, ...]:
     """Mark pending changes as applied to the session's branch by a commit; returns those that were pending."""
-    rows = await c.fetch(sql("apply_changes_by_commit"), session_id, list(ids), by, reason, commit)
+    rows = await c.fetch(sql("apply_changes_by_commit"), session_id, list(ids), by, reason, commit, decision_id)
     return tuple(_read(row) for row in rows)
 
 

@@ -9,7 +9,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
+from coder.branches import Branches, Roster
 from coder.changes import Changes
 from coder.checkpoints import Checkpoints
 from coder.comments import follow
@@ -18,6 +20,7 @@ from coder.failpoints import arm
 from coder.journal import open_journal
 from coder.model.changes import ChangeStatus
 from coder.plans import Plans
+from coder.protocol import BranchIncoming
 from coder.store.database import open_store
 from coder.targets import Targets
 from coder.workspaces import Workspaces
@@ -28,9 +31,10 @@ class Desk:
     changes: Changes
     decisions: Decisions
     checkpoints: Checkpoints
+    branches: Branches
 
     async def decide(self, session_id: str, verb: str) -> None:
-        """Everything pending, what was applied, or back to the session's first checkpoint."""
+        """Everything pending, what was applied, what the default branch has, or back to the first checkpoint."""
         match verb:
             case "apply":
                 await self.decisions.apply(await self.decisions.pending_picks(session_id), by="desk")
@@ -41,6 +45,10 @@ class Desk:
                 await self.decisions.revert([change.id for change in applied], by="desk")
             case "reject":
                 await self.decisions.reject(await self.decisions.pending_picks(session_id), by="desk")
+            case "commit":
+                await self.branches.commit(session_id, "Everything", "all", "desk")
+            case "merge":
+                await self.branches.update(session_id, BranchIncoming(), "desk")
             case _:
                 opened = (await self.checkpoints.list(session_id, None, 500)).items[-1]
                 await self.checkpoints.restore(opened.id, by="desk")
@@ -54,7 +62,14 @@ async def open_desk(home: Path, database_url: str) -> AsyncGenerator[Desk]:
         changes, plans = Changes(store, workspaces, (), follow), Plans(store, workspaces)
         targets = Targets(workspaces, plans, label=lambda agent: agent)
         decisions = Decisions(store, journal, plans, targets, changes)
-        yield Desk(changes, decisions, Checkpoints(store, journal, workspaces, plans, changes, decisions))
+        checkpoints = Checkpoints(store, journal, workspaces, plans, changes, decisions)
+        roster = Roster(require_usable=_nobody, submit=_nobody)
+        branches = Branches(store, journal, workspaces, plans, targets, changes, roster)
+        yield Desk(changes, decisions, checkpoints, branches)
+
+
+def _nobody(_: object) -> NoReturn:
+    raise AssertionError("there is no agent at the desk")
 
 
 async def _main(database_url: str, home: str, session_id: str, verb: str, *failpoints: str) -> None:

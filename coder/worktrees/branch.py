@@ -111,17 +111,6 @@ def co_author(id: str, label: str) -> str:
     return f"Co-authored-by: {name} <{re.sub(r'[^A-Za-z0-9._-]', '-', id)}@{_ADDRESS}>"
 
 
-async def commit_tree(shadow: Shadow, tip: Tip, raw: str, message: str, trailers: Sequence[str] = ()) -> str:
-    """Commit a raw tree of the shadow on top of the branch; answers the commit, which the branch then stands on.
-
-    Raises:
-        Conflict: `identity_missing`; `branch_moved`, the branch is not at `tip` any more.
-    """
-    commit = await write_commit(shadow, tip, raw, message, trailers)
-    await move_branch(shadow, BranchMove(branch=tip.branch, old=tip.commit, new=commit))
-    return commit
-
-
 async def write_commit(shadow: Shadow, tip: Tip, raw: str, message: str, trailers: Sequence[str] = ()) -> str:
     """Make the commit of a raw tree on top of `tip` and carry it into the repository, where no ref leads to it yet.
 

@@ -9,7 +9,8 @@ import pytest
 
 from coder.errors import Conflict, InvalidInput, MergeConflict, UnsavedWork, WrongState
 from coder.model.changes import ChangeStatus
-from coder.protocol import BranchIncoming
+from coder.model.events import HostNote
+from coder.protocol import BranchIncoming, NewComment
 from coder.testing.repositories import commit_files, git, write_files
 from coder.testing.rooms import Room, open_room
 
@@ -143,7 +144,7 @@ async def test_the_default_branch_comes_in_and_pending_changes_stay_what_they_we
 ) -> None:
     async with open_room(tmp_path, database_url) as room:
         commit_files(room.repository, {"long.txt": LINES})
-        await room.host.branches.update(room.session.id, wish)
+        await room.host.branches.update(room.session.id, wish, "test")
         assert (room.worktree / "long.txt").read_text() == LINES
         await room.prompt("edit README.md Sample => Example; write committed.txt c")
         await room.host.branches.commit(room.session.id, "Ours", "all", "test")
@@ -151,7 +152,7 @@ async def test_the_default_branch_comes_in_and_pending_changes_stay_what_they_we
         before = await room.changes()
         incoming = commit_files(room.repository, {"long.txt": LINES.replace("line 7", "main 7"), "src/x.py": "x\n"})
 
-        done = await room.host.branches.update(room.session.id, wish)
+        done = await room.host.branches.update(room.session.id, wish, "test")
 
         assert (done.outcome, done.conflicts, done.incoming) == (
             "merged" if wish.how == "merge" else "rebased",
@@ -172,7 +173,7 @@ async def test_the_default_branch_comes_in_and_pending_changes_stay_what_they_we
         assert (after[0].added_lines, after[0].deleted_lines) == (1, 1)
         status = await room.host.branches.status(room.session.id)
         assert (status.ahead, status.behind) == (2 if wish.how == "merge" else 1, 0)
-        again = await room.host.branches.update(room.session.id, wish)
+        again = await room.host.branches.update(room.session.id, wish, "test")
         assert (again.outcome, again.files) == ("up_to_date", 0)
         assert (await room.host.sessions.get(room.session.id)).base_commit == incoming
 
@@ -182,12 +183,44 @@ async def test_a_session_without_commits_is_brought_forward(tmp_path: Path, data
         await room.prompt("write new.txt fresh")
         incoming = commit_files(room.repository, {"data/logo.bin": b"\0other", "run.sh": "#!/bin/sh\n"})
 
-        done = await room.host.branches.update(room.session.id, MERGE)
+        done = await room.host.branches.update(room.session.id, MERGE, "test")
 
         assert (done.outcome, done.head, done.files) == ("fast_forward", incoming, 2)
         assert (room.worktree / "data/logo.bin").read_bytes() == b"\0other"
         assert status_of(room.worktree) == ["?? new.txt"]
         assert [change.file_path for change in await room.changes()] == ["new.txt"]
+
+
+@pytest.mark.scenario("branches: An update is in the ledger and can be undone")
+async def test_an_update_is_recorded_told_and_undone(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        await room.prompt("edit README.md small => pending; write new.txt fresh")
+        (room.worktree / "new.txt").write_text("fresh and mine\n")
+        ids = {change.file_path: change.id for change in await room.changes()}
+        wish = NewComment(line=3, body="why?")
+        thread = await room.host.comments.begin(ids["README.md"], wish, "me")
+        text = (room.repository / "README.md").read_text()
+        commit_files(room.repository, {"README.md": "Before it all\n" + text, "theirs.txt": "t\n"})
+
+        await room.host.branches.update(room.session.id, MERGE, "me")
+
+        assert (await room.host.comments.get(thread.id)).line == 4
+        after = {change.file_path: (change.id, change.agent, change.contributors) for change in await room.changes()}
+        assert after["README.md"] == (ids["README.md"], "demo", ())
+        assert after["new.txt"][1:] == ("user", ("demo",))
+        (decision,) = (await room.host.decisions.list(room.session.id, None, None, 1)).items
+        assert (decision.verb, decision.by, decision.state) == ("update", "me", "done")
+        (saved,) = (await room.host.checkpoints.list(room.session.id, None, 1)).items
+        assert saved.kind == "update"
+
+        await room.host.checkpoints.restore(saved.id, by="me")
+
+        assert not (room.worktree / "theirs.txt").exists()
+        assert (room.worktree / "README.md").read_text() == text.replace("small", "pending")
+        assert (room.worktree / "new.txt").read_text() == "fresh and mine\n"
+        await room.prompt("say on we go")
+        (note,) = [event for event in await room.events() if isinstance(event, HostNote)]
+        assert "default branch was brought in" in note.text
 
 
 @pytest.mark.scenario("branches: What was applied and went on in the checkout is no conflict")
@@ -199,7 +232,7 @@ async def test_what_a_person_made_of_an_applied_change_is_taken(tmp_path: Path, 
         commit_files(room.repository, {"README.md": text.replace("Example", "Better example")})
         await room.prompt("write later.txt later")
 
-        await room.host.branches.update(room.session.id, MERGE)
+        await room.host.branches.update(room.session.id, MERGE, "test")
 
         assert "Better example" in (room.worktree / "README.md").read_text()
         assert [change.file_path for change in await room.changes()] == ["later.txt"]
@@ -216,7 +249,7 @@ async def test_a_merge_by_hand_in_the_worktree_leaves_only_the_sessions_own_chan
         await room.prompt("write more.txt more")
         assert [change.file_path for change in await room.changes()] == ["more.txt", "own.txt", "theirs.txt"]
 
-        done = await room.host.branches.update(room.session.id, MERGE)
+        done = await room.host.branches.update(room.session.id, MERGE, "test")
 
         assert done.outcome == "up_to_date"
         assert [change.file_path for change in await room.changes()] == ["more.txt", "own.txt"]
@@ -237,7 +270,7 @@ async def test_a_conflict_is_shown_with_both_sides_and_writes_nothing(
         pending = await room.changes()
 
         with pytest.raises(MergeConflict) as refused:
-            await room.host.branches.update(room.session.id, wish)
+            await room.host.branches.update(room.session.id, wish, "test")
 
         (conflict,) = refused.value.fields["conflicts"]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]: a list of objects
         assert conflict["file_path"] == "README.md"
@@ -262,7 +295,7 @@ async def test_the_agent_finds_markers_and_a_prompt_that_names_the_files(
         incoming = commit_files(room.repository, {"README.md": "# Other\n\nA small project.\n", "calm.txt": "c\n"})
 
         wish = BranchIncoming.model_validate({"how": how, "on_conflict": "agent", "agent": "demo"})
-        done = await room.host.branches.update(room.session.id, wish)
+        done = await room.host.branches.update(room.session.id, wish, "test")
 
         assert done.conflicts == ("README.md",)
         assert done.task is not None
@@ -297,7 +330,7 @@ async def test_updates_run_no_driver_and_convert_line_ends(
             git(repo, "config", key, str(script))
         for name in ("post-checkout", "pre-commit", "post-commit", "post-merge", "reference-transaction"):
             shutil.copy(script, repo / ".git/hooks" / name)
-        await room.host.branches.update(id, wish)
+        await room.host.branches.update(id, wish, "test")
         first = (room.worktree / "long.txt").read_bytes()
         assert first in (LINES.encode(), LINES.replace("\n", "\r\n").encode())
         (room.worktree / "long.txt").write_bytes(first.replace(b"line 1", b"own 1"))
@@ -310,7 +343,7 @@ async def test_updates_run_no_driver_and_convert_line_ends(
         mark.unlink(missing_ok=True)
         git(repo, "-c", "core.hooksPath=/dev/null", "update-ref", "refs/heads/main", commit)
 
-        await room.host.branches.update(id, wish)
+        await room.host.branches.update(id, wish, "test")
 
         assert not mark.exists()
         wanted = LINES.replace("line 1", "own 1").replace("7", "seven")
@@ -332,11 +365,11 @@ async def test_updates_that_cannot_be_made_are_refused(tmp_path: Path, database_
     async with open_room(tmp_path, database_url) as room:
         id = room.session.id
         with pytest.raises(InvalidInput):
-            await room.host.branches.update(id, BranchIncoming(on_conflict="agent"))
+            await room.host.branches.update(id, BranchIncoming(on_conflict="agent"), "test")
         running = await room.submit("hang")
         await room.saw("turn_started")
         for attempt in (
-            room.host.branches.update(id, MERGE),
+            room.host.branches.update(id, MERGE, "test"),
             room.host.branches.commit(id, "While it works", "all", "test"),
         ):
             with pytest.raises(Conflict) as refused:
@@ -347,11 +380,11 @@ async def test_updates_that_cannot_be_made_are_refused(tmp_path: Path, database_
         commit_files(room.repository, {"x.txt": "x\n"})
         git(room.repository, "config", "user.email", "")
         with pytest.raises(Conflict) as refused:
-            await room.host.branches.update(id, MERGE)
+            await room.host.branches.update(id, MERGE, "test")
         assert refused.value.stable_code == "identity_missing"
         git(room.repository, "branch", "--move", "main", "trunk")
         with pytest.raises(Conflict) as refused:
-            await room.host.branches.update(id, MERGE)
+            await room.host.branches.update(id, MERGE, "test")
         assert refused.value.stable_code == "default_branch_missing"
 
 

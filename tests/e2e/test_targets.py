@@ -44,7 +44,7 @@ def replaced(*pairs: tuple[str, str]) -> str:
 async def edit_two_places(room: Room) -> Change:
     """A file that the checkout and the branch have, with an edit at its begin and one at its end."""
     commit_files(room.repository, {"long.txt": TEXT})
-    await room.host.branches.update(room.session.id, BranchIncoming())
+    await room.host.branches.update(room.session.id, BranchIncoming(), "test")
     edits = "; ".join(f"edit long.txt {old} => {new}" for old, new in (EARLY, LATE))
     await room.prompt(edits.replace("\n", "\\n"))
     return await room.change("long.txt")

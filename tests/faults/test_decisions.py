@@ -132,6 +132,28 @@ async def test_an_apply_to_the_branch_and_its_revert_are_whole_or_never_happened
     assert replace(standing(room), head=at_first.head) == at_first
 
 
+@pytest.mark.scenario("changes: a killed host leaves the branch as it was")
+async def test_a_commit_is_whole_or_never_happened(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        await room.prompt(EDITS)
+    await cut_off_everywhere(room, tmp_path / "home", database_url, "commit", BRANCH_STEPS[1:])
+    assert standing(room).status == ""
+
+
+@pytest.mark.scenario("changes: a killed host leaves the branch as it was")
+async def test_an_update_is_whole_or_never_happened(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        await room.prompt("write mine.txt committed")
+        await room.host.branches.commit(room.session.id, "Mine", "all", "test")
+        await room.prompt("edit README.md small => pending; write new.txt fresh")
+    text = (room.repository / "README.md").read_text().replace("Sample", "Incoming")
+    commit_files(room.repository, {"README.md": text, "theirs/deep.txt": "t\n"})
+    steps = (*BRANCH_STEPS, ("write.prepared", "write.prepared"), ("write.moved",))
+    await cut_off_everywhere(room, tmp_path / "home", database_url, "merge", steps)
+    assert "# Incoming\n\nA pending" in (room.worktree / "README.md").read_text()
+    assert standing(room).status == " M README.md\n?? new.txt"
+
+
 async def test_a_branch_that_somebody_moved_after_the_crash_is_left_alone(tmp_path: Path, database_url: str) -> None:
     home = tmp_path / "home"
     async with open_room(tmp_path, database_url) as room:

@@ -1,6 +1,7 @@
 """Commits on a session's branch: made beside the repository, carried in whole, and nothing of its own runs."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -10,11 +11,19 @@ from coder.errors import Conflict, MergeConflict
 from coder.model.decisions import BranchMove
 from coder.testing.repositories import commit_files, git, make_repository, write_files
 from coder.worktrees import tree
-from coder.worktrees.branch import co_author, commit_tree, move_branch, read_tip, write_commit
+from coder.worktrees.branch import Tip, co_author, move_branch, read_tip, write_commit
 from coder.worktrees.merge import clean_merge
+from coder.worktrees.shadow import Shadow
 from tests.worktrees.room import BRANCH, Room, open_room
 
 FILES: dict[str, str | bytes] = {"a.txt": "one\ntwo\nthree\n", "kept/b.txt": "b\n", "gone.txt": "gone\n"}
+
+
+async def commit_tree(shadow: Shadow, tip: Tip, raw: str, message: str, trailers: Sequence[str] = ()) -> str:
+    """A tree of the shadow as the branch's newest commit."""
+    commit = await write_commit(shadow, tip, raw, message, trailers)
+    await move_branch(shadow, BranchMove(branch=tip.branch, old=tip.commit, new=commit))
+    return commit
 
 
 async def commit_worktree(room: Room, message: str = "Change things", *trailers: str) -> str:

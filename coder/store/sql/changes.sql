@@ -66,7 +66,8 @@ SELECT * FROM pending_changes WHERE decision_id = ANY ($1::text[]) ORDER BY file
 
 -- name: apply_changes_by_commit
 -- pending -> applied: a commit on the session's branch holds them.
-UPDATE pending_changes SET status = 'applied', decided_at = now(), decided_by = $3, reason = $4, target = 'branch', commit = $5
+UPDATE pending_changes SET status = 'applied', decided_at = now(), decided_by = $3, reason = $4, target = 'branch', commit = $5,
+    decision_id = $6
 WHERE session_id = $1 AND status = 'pending' AND id = ANY ($2::text[])
 RETURNING *;
 
