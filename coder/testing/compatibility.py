@@ -52,7 +52,7 @@ COLUMNS: Mapping[str, str] = {
     "exit": "clean exit",
     "login": "login shown",
 }
-LINGER = 3.0
+LINGER = 10.0
 """Seconds that a cancelled command may take to be gone."""
 WORD = "tangerine"
 _MODELS_TRIED = 4
@@ -371,7 +371,7 @@ async def _exit(trial: Trial) -> Cell:
     task = await trial.begin_sleep()
     async with anyio.create_task_group() as group:
         group.start_soon(trial.see, task)
-        await trial.wait_for_sleeper(is_there=True, seconds=LINGER * 3)
+        await trial.wait_for_sleeper(is_there=True, seconds=LINGER)
         for room in trial.rooms:
             await room.host.dispatcher.end_session(room.session.id)
     left = await trial.processes()
