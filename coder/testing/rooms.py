@@ -1,6 +1,6 @@
 """A host with one session open, for tests below the API: send prompts, wait for what comes of them."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from coder.settings import Settings, load_settings
 from coder.testing.repositories import make_repository
 
 PATIENCE = 30.0
+NO_VARIABLES: Mapping[str, str] = {}
 
 
 @dataclass
@@ -35,9 +36,14 @@ class Room:
         assert self.session.worktree_path is not None
         return Path(self.session.worktree_path)
 
-    async def add_provider(self, id: str, command: Sequence[str]) -> None:
+    async def add_provider(self, id: str, command: Sequence[str], env: Mapping[str, str] = NO_VARIABLES) -> None:
         """A custom agent in the override file."""
-        override: dict[str, Json] = {"extends": "acp", "label": id.title(), "command": list(command)}
+        override: dict[str, Json] = {
+            "extends": "acp",
+            "label": id.title(),
+            "command": list(command),
+            "env": dict(env),
+        }
         patch = ProviderPatch(providers={id: override})
         await self.host.providers.patch(patch, merge_fields=False, may_write_code=True)
 

@@ -1,5 +1,6 @@
 """The real opencode through its own server, offline on the scripted model server; also killed, and without a server."""
 
+import base64
 import json
 import os
 import signal
@@ -13,10 +14,11 @@ import httpx2
 import pytest
 
 from coder.client import Client
+from coder.errors import InvalidInput
 from coder.host import Host
 from coder.model.events import AgentStatusChanged, PermissionRequested, Record, Text, TurnEnded
 from coder.model.sessions import AgentSession, Session
-from coder.model.tasks import TaskState
+from coder.model.tasks import Attachment, TaskState
 from coder.protocol import Prompt
 from coder.testing.harness import open_live_host
 from coder.testing.model_server import open_model_server
@@ -45,11 +47,13 @@ class Stage:
         session = await self.client.open_session(self.session.project_id)
         return Stage(self.host, self.client, session, self.home, self.without_server)
 
-    async def run_turn(self, text: str, meanwhile: Callable[[Record], None] = lambda _: None) -> TurnEnded:
+    async def run_turn(
+        self, text: str, meanwhile: Callable[[Record], None] = lambda _: None, attachments: tuple[Attachment, ...] = ()
+    ) -> TurnEnded:
         """One turn; every permission request is answered with its first option that allows once."""
         after = (await self.client.session(self.session.id)).last_seq
         async with self.client.events(self.session.id, after) as stream:
-            await self.client.prompt(self.session.id, Prompt(agent=AGENT, input=text))
+            await self.client.prompt(self.session.id, Prompt(agent=AGENT, input=text, attachments=attachments))
             async for item in stream:
                 if not isinstance(item, Record):
                     continue
@@ -130,6 +134,24 @@ async def test_the_real_server_carries_out_a_turn_and_its_tools_do_not_know_its_
     kinds = {record.event.type for record in stage.records}
     assert {"reasoning", "plan", "tool_call", "tool_update", "permission_requested", "usage", "commands"} <= kinds
     assert stage.told() == []
+
+
+@pytest.mark.scenario("opencode-backend: What a prompt carries reaches the model or is refused")
+async def test_a_file_is_read_by_the_model_and_an_image_that_it_does_not_take_is_refused(
+    tmp_path: Path, database_url: str
+):
+    notes = Attachment(name="notes.md", mime_type="text/plain", data=base64.b64encode(b"about gingerbread").decode())
+    image = Attachment(name="dot.png", mime_type="image/png", data="aGk=")
+    with open_model_server() as model_url, anyio.fail_after(SECONDS):
+        async with open_stage(tmp_path, database_url, model_url) as stage:
+            ended = await stage.run_turn('[[text {"text":"Read."}]]', attachments=(notes,))
+            heard = await _last_request(model_url)
+            with pytest.raises(InvalidInput) as refused:
+                await stage.run_turn("look", attachments=(image,))
+
+    assert (ended.state, "about gingerbread" in heard) == (TaskState.COMPLETED, True)
+    assert refused.value.stable_code == "attachment_not_taken"
+    assert stage.said() == "Read."
 
 
 @pytest.mark.scenario("opencode-backend: What a server kept goes with its session")

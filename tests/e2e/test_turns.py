@@ -1,5 +1,6 @@
 """Turns from prompt to recorded end, on a real host with the scripted agent."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -7,6 +8,7 @@ import pytest
 
 from coder.errors import AgentUnavailable, Conflict, IdempotencyMismatch, WrongState
 from coder.host import open_host
+from coder.model.events import AgentStatusChanged, Record
 from coder.model.permissions import PermissionStatus
 from coder.model.sessions import AgentSessionStatus, Session
 from coder.model.tasks import Task, TaskState
@@ -278,6 +280,30 @@ async def test_an_agent_over_its_age_or_size_is_renewed_and_goes_on(
         await room.seen(lambda record: record.event.type == "agent_status" and record.event.status == "cold")
         assert "2" in await room.text_of(await room.prompt("counter"))
         assert "waking" in [e.status for e in await room.events() if e.type == "agent_status"]
+
+
+@pytest.mark.scenario("pool: an agent that would forget is kept longer, and what it forgot is told")
+async def test_an_agent_that_cannot_resume_stays_four_times_as_long_and_says_that_it_forgot(
+    tmp_path: Path, database_url: str
+) -> None:
+    limits = {"pool_idle_ttl_ms": 250, "pool_max_live": 1, "pool_max_age_ms": 250, "pool_max_memory_mb": 1}
+    async with open_room(tmp_path, database_url, **limits) as room:
+        command = room.host.providers.get("demo").command
+        await room.add_provider("forgetful", command, {"DEMO_WITHOUT_RESUME": "1"})
+        idle_since = (await room.prompt("counter", "forgetful")).ended_at
+        await room.prompt("say hello")
+        cold = await room.seen(_is_cold("forgetful"))
+        assert idle_since is not None
+        assert (cold.at - idle_since).total_seconds() >= 0.9
+        assert "Prompt 1 of" in await room.text_of(await room.prompt("counter", "forgetful"))
+        told = [e.message for e in await room.events() if e.type == "agent_status" and e.agent == "forgetful"]
+        assert "its memory of the conversation is gone" in told
+
+
+def _is_cold(agent: str) -> Callable[[Record], bool]:
+    return lambda record: (
+        isinstance(record.event, AgentStatusChanged) and (record.event.agent, record.event.status) == (agent, "cold")
+    )
 
 
 @pytest.mark.scenario("pool: a busy agent that is too old begins afresh after its turn")
