@@ -19,6 +19,7 @@ from coder.errors import (
     Unavailable,
     WrongState,
 )
+from coder.failpoints import failpoint
 from coder.journal import Commit, Journal
 from coder.model.events import (
     TaskQueued,
@@ -137,6 +138,8 @@ class Dispatcher:
                 commit.append(TaskQueued(task=stored), agent=stored.agent, task_id=stored.id)
                 if within is not None:
                     await within(commit, stored)
+                failpoint("prompt.inserted")
+        failpoint("prompt.committed")
         if _wish_of(stored) != _wish_of(task):
             raise IdempotencyMismatch("this key was used for another prompt", task_id=stored.id)
         if wish.when == "interrupt":
@@ -301,6 +304,7 @@ class Dispatcher:
         self._is_in_doubt = False
 
     def _begin(self, task: Task) -> None:
+        failpoint("turn.claimed")
         turn = self._running[task.id] = Turn(task)
         if task.cancel_requested:
             turn.cancel.set()

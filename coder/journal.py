@@ -14,6 +14,7 @@ import anyio
 from asyncpg import Connection, PostgresError
 
 from coder.errors import CoderError, NotFound, Unavailable
+from coder.failpoints import failpoint
 from coder.model.changes import ChangeStatus
 from coder.model.events import AgentEvent, Error, Record
 from coder.model.permissions import PermissionStatus
@@ -401,6 +402,7 @@ class Journal:
         try:
             async with self._store.transaction() as connection:
                 replaced = await events.copy_batches(connection, batches, _substitute)
+                failpoint("journal.copied")
         except NotFound as gone:
             for id in cast("tuple[str, ...]", gone.fields["session_ids"]):
                 self.forget(id)

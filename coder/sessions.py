@@ -139,6 +139,17 @@ class Sessions:
             except (CoderError, OSError) as error:
                 logger.warning("session not reconciled: %s", error, extra={"session": session.id})
 
+    async def restore(self, id: str) -> bool:
+        """Make the worktree again from its branch where its folder is gone; whether that was so.
+
+        Raises:
+            NotFound. GitError: it cannot be made.
+        """
+        session = await self.get(id)
+        async with self._store.connection() as connection:
+            project = await projects.get(connection, session.project_id)
+        return await self._restore_worktree(session, project)
+
     async def _make_worktree(self, id: str, project: Project, base_ref: str | None) -> None:
         branch = f"coder/{short_id(id)}"
         repo, path = Path(project.repo_path), self._folder / short_id(id)
@@ -170,11 +181,12 @@ class Sessions:
             commit.append(CheckpointRecorded(checkpoint=start))
         self._setups.start(setup)
 
-    async def _restore_worktree(self, session: Session, project: Project) -> None:
+    async def _restore_worktree(self, session: Session, project: Project) -> bool:
         if session.worktree_path is None or session.branch is None or await anyio.Path(session.worktree_path).is_dir():
-            return
+            return False
         await restore_worktree(Path(project.repo_path), Path(session.worktree_path), session.branch)
         logger.warning("worktree was gone and is made again from its branch", extra={"session": session.id})
+        return True
 
     async def _refuse_unsaved(self, session: Session, project: Project, *, keep_branch: bool) -> None:
         if session.state is not SessionState.OPEN or session.worktree_path is None or session.branch is None:

@@ -11,6 +11,7 @@ from coder.backends.base import PromptContext, PromptInput, SessionOptions, Turn
 from coder.checkpoints import Checkpoints
 from coder.decisions import Decisions, Survey
 from coder.errors import AuthRequired, CoderError, Conflict, DatabaseAway, WrongState
+from coder.failpoints import failpoint
 from coder.journal import Commit, Journal
 from coder.model.changes import USER
 from coder.model.events import (
@@ -125,8 +126,10 @@ class Turns:
             except DatabaseAway as error:
                 logger.warning("a turn waits for the database: %s", error, extra=_ids(task))
                 return await self._until_stored(lambda: self._give_back(turn))
+            failpoint("turn.answered")
             await self._until_stored(lambda: self._permissions.cancel_open(task.id))
             await self._until_stored(lambda: self._finish(turn, result))
+            failpoint("turn.ended")
             await self._decisions.auto_apply(task.session_id)
         except CoderError as error:
             logger.warning("a turn's end was not recorded: %s", error, extra=_ids(task))
@@ -189,17 +192,25 @@ class Turns:
 
     async def _run_turn(self, turn: Turn) -> TurnResult:
         task = turn.task
+        if await self._sessions.restore(task.session_id):
+            # their own working folder is the one that is gone
+            await self._pool.close_session(task.session_id)
+            told = Error(code="worktree_restored", message="the session's folder was gone: it is made again")
+            await self._journal.append(task.session_id, told, agent=task.agent, task_id=task.id)
         if not self._pool.is_warm(task.session_id, task.agent):
             async with self._journal.commit(task.session_id) as commit:
                 turn.announce(commit)
             turn.is_announced = True
+            failpoint("turn.announced")
         session = await self._sessions.get(task.session_id)
         turn.task = task = await self._with_choices(task)
         result = TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         with turn.starting:
             await self._record_hand_edits(task.session_id)
             async with self._pool.lease(session_options(session, task.agent, task)) as lease:
+                failpoint("turn.leased")
                 note = await self._mark_working(turn)
+                failpoint("turn.marked")
                 with anyio.CancelScope(shield=True):
                     result = await self._prompt(turn, lease, note)
         if result.auth_methods is not None:
@@ -222,6 +233,7 @@ class Turns:
         async def emit(event: AgentEvent) -> None:
             turn.note(event)
             await self._journal.append(task.session_id, event, agent=task.agent, task_id=task.id)
+            failpoint("turn.heard")
 
         async def ask(tool_call: ToolCall, options: tuple[PermissionOption, ...]) -> PermissionOutcome:
             return await self._permissions.ask(task.session_id, task.id, task.agent, tool_call, options)
@@ -335,6 +347,7 @@ class Turns:
                 task_id=task.id, state=state, stop_reason=result.stop_reason, error=error, usage=result.usage
             )
             commit.append(ended, agent=task.agent, task_id=task.id)
+            failpoint("turn.recorded")
 
     def _tell_left_out(self, commit: Commit, task: Task, left_out: tuple[LeftOut, ...]) -> None:
         """Name the files that the turn's snapshot lacks, whenever they are others than at the last turn's end."""

@@ -4,10 +4,11 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import anyio
 from anyio.abc import Process
@@ -44,13 +45,21 @@ class HostProcess:
 
 @asynccontextmanager
 async def open_host_process(
-    home: Path, *flags: str, environment: Mapping[str, str] | None = None
+    home: Path,
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    failpoints: Sequence[str] = (),
+    log: IO[bytes] | None = None,
 ) -> AsyncGenerator[HostProcess]:
-    """Start `coder up` on a free port and wait until it answers; leaving stops it if it still runs."""
-    command = [sys.executable, "-m", "coder", "up", "--home", str(home), "--port", "auto", *flags]
+    """Start `coder up` on a free port and wait until it answers; leaving stops it if it still runs.
+
+    It ends itself at the last of the `failpoints`. `log` takes its standard error.
+    """
+    program = ["coder.testing.doomed", ",".join(failpoints)] if failpoints else ["coder"]
+    command = [sys.executable, "-m", *program, "up", "--home", str(home), "--port", "auto", *flags]
     providers = {"CODER_PROVIDERS_PATH": str(home / "coder-providers.json")}
     process = await anyio.open_process(
-        command, stderr=None, env={**os.environ, **providers, **(environment or {})}, start_new_session=True
+        command, stderr=log, env={**os.environ, **providers, **(environment or {})}, start_new_session=True
     )
     try:
         with anyio.fail_after(START_SECONDS):
