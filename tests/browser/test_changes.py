@@ -14,7 +14,7 @@ from coder.client import Client
 from coder.model.events import Record, TurnEnded
 from coder.protocol import Prompt
 from coder.testing.harness import LiveHost, open_live_host
-from coder.testing.repositories import FILES, make_repository
+from coder.testing.repositories import FILES, git, make_repository
 from tests.browser.axe import faults_of
 from tests.browser.pane import open_browser, open_pane
 from tests.browser.steps import send
@@ -128,7 +128,7 @@ async def test_lines_are_dragged_over_and_walked(tmp_path: Path, database_url: s
         await page.mouse.up()
         await expect(review.changes.get_by_role("gridcell", selected=True)).to_have_text(["two", "three"])
         await review.button("Apply 2 lines of new.txt").click()
-        await expect(review.changes.get_by_role("gridcell", selected=True)).to_have_count(0)
+        await expect(review.changes.get_by_role("gridcell", name="Unchanged line 2: two")).to_be_visible()
         assert (review.repository / new).read_text() == "two\nthree\n"
         cell = review.changes.get_by_role("gridcell", name="Added line 4: four")
         await cell.focus()
@@ -369,6 +369,25 @@ async def test_hands_and_secrets_are_marked_and_secrets_wait(tmp_path: Path, dat
         assert not (review.repository / ".env").exists()
         await review.tab("Decisions")
         await expect(review.changes.get_by_role("listitem").first).to_contain_text("auto")
+
+
+@pytest.mark.scenario("pane: Changes are committed to the branch where a person says so")
+async def test_a_hunk_is_committed_to_the_branch_and_taken_off_again(tmp_path: Path, database_url: str) -> None:
+    async with open_review(tmp_path, database_url, three_hunks()) as review:
+        await review.changes.get_by_label("Where changes are applied").select_option("Apply to the branch")
+        await review.page.reload()
+        await review.button("Modified long.txt").click()
+        await review.button("Apply hunk 1 of long.txt").click()
+        await expect(review.changes.get_by_role("grid")).to_have_count(2)
+        assert (review.repository / "long.txt").read_text() == TEXT
+        (session,) = (await review.client.sessions()).items
+        shown = f"{session.branch}:long.txt"
+        assert git(review.repository, "show", shown) == replaced(n3="three").removesuffix("\n")
+        await review.tab("Decisions")
+        await expect(review.changes).to_contain_text("Applied 1 hunk of long.txt to the branch")
+        await review.button("Revert long.txt").click()
+        await expect(review.changes).to_contain_text("Reverted")
+        assert git(review.repository, "show", shown) == TEXT.removesuffix("\n")
 
 
 @pytest.mark.scenario("pane: Every state of a review is accessible")

@@ -4,6 +4,7 @@ import { api, newKey } from "../api.ts";
 import type { Side } from "../diff/lines.ts";
 import type { ApplyChange, Change, Comment, Decision } from "../protocol.ts";
 import { doing, noteChanges, type Deed, usePane } from "../store.ts";
+import type { Target } from "./target.ts";
 
 /** Some hunks or lines of a change; null for all of it. */
 export type Part = NonNullable<ApplyChange["hunks"]> | null;
@@ -23,9 +24,9 @@ export function useFileDeed(change: Change): { name: string; deed: Deed | undefi
   return { name, deed: useDeed(name) };
 }
 
-export const apply = (change: Change, part: Part) =>
+export const apply = (change: Change, part: Part, target: Target) =>
   doing(fileDeed(change), async () => {
-    noteChanges(change.session_id, [await api.apply(change.id, { hunks: part }, newKey())]);
+    noteChanges(change.session_id, [await api.apply(change.id, { hunks: part, target }, newKey())]);
   });
 
 export const reject = (change: Change, part: Part, reason: string | null) =>
@@ -39,9 +40,10 @@ export const revert = (change: Change) =>
   });
 
 /** Everything that is pending, or these of it; all or nothing. */
-export const applyAll = (sessionId: string, chosen: readonly Change[] | null) =>
+export const applyAll = (sessionId: string, chosen: readonly Change[] | null, target: Target) =>
   doing(allDeed(sessionId), async () => {
-    noteChanges(sessionId, await api.applyAll(sessionId, { changes: chosen?.map(({ id }) => ({ id })) ?? null }, newKey()));
+    const changes = chosen?.map(({ id }) => ({ id })) ?? null;
+    noteChanges(sessionId, await api.applyAll(sessionId, { changes, target }, newKey()));
   });
 
 export const rejectAll = (sessionId: string, chosen: readonly Change[] | null, reason: string | null) =>

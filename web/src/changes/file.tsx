@@ -12,6 +12,7 @@ import { OPERATION } from "../words.ts";
 import { Authors, Extent, Letter, Path, Secret } from "./badges.tsx";
 import { apply, reject, useFileDeed } from "./deeds.ts";
 import { Queued, Reason, Refusal } from "./notes.tsx";
+import { useTarget } from "./target.ts";
 import type { ViewState } from "./viewed.ts";
 
 const ChangeText = lazy(() => import("./text.tsx"));
@@ -32,13 +33,14 @@ export const File = memo(function File({ change, comments, isOpen, isSplit, isRu
   const [isAsking, setAsking] = useState(false);
   const head = useRef<HTMLButtonElement>(null);
   const { name, deed } = useFileDeed(change);
+  const target = useTarget();
   const isBusy = deed?.state === "busy";
   const isQueued = change.queued.some(({ hunks }) => hunks === null);
   const said = Object.values(comments).filter((thread) => thread.status === "open" && thread.file_path === change.file_path).length;
   const path = change.file_path;
   const press = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isWriting(event.target)) return;
-    if (event.key === "a" && !isBusy && !isQueued) void apply(change, null);
+    if (event.key === "a" && !isBusy && !isQueued) void apply(change, null, target);
     else if (event.key === "r" && !isBusy && !isQueued) setAsking(true);
     else if (event.key === "v") onView(change, viewState !== "viewed");
     else if (event.key === "ArrowRight" && !isOpen) onOpen(path, true);
@@ -90,7 +92,7 @@ export const File = memo(function File({ change, comments, isOpen, isSplit, isRu
           <Mini label={`Reject ${path}`} title="Reject (r)" disabled={isBusy || isQueued} onClick={() => setAsking(true)}>
             <X aria-hidden className="size-4" />
           </Mini>
-          <Mini label={`Apply ${path}`} title="Apply (a)" disabled={isBusy || isQueued} onClick={() => void apply(change, null)}>
+          <Mini label={`Apply ${path}`} title="Apply (a)" disabled={isBusy || isQueued} onClick={() => void apply(change, null, target)}>
             {isBusy ? <Spinner /> : <Check aria-hidden className="size-4 text-good" />}
           </Mini>
         </span>
@@ -114,7 +116,7 @@ export const File = memo(function File({ change, comments, isOpen, isSplit, isRu
             />
           )}
           <Queued change={change} />
-          <Refusal name={name} deed={deed} again={<Button onClick={() => void apply(change, null)}>Try again</Button>} />
+          <Refusal name={name} deed={deed} again={<Button onClick={() => void apply(change, null, target)}>Try again</Button>} />
         </div>
       )}
       {isOpen && (

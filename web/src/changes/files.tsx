@@ -13,6 +13,7 @@ import { isTurnRunning } from "./checkpoints.tsx";
 import { allDeed, applyAll, rejectAll, useDeed } from "./deeds.ts";
 import { File } from "./file.tsx";
 import { Reason, Refusal } from "./notes.tsx";
+import { useTarget } from "./target.ts";
 import { useViewed, viewStateOf, withView } from "./viewed.ts";
 import { clashesOf } from "./words.ts";
 
@@ -201,6 +202,7 @@ interface DecideAllProps {
 function DecideAll({ id, pending, chosen, isRunning, children }: DecideAllProps) {
   const name = allDeed(id);
   const deed = useDeed(name);
+  const target = useTarget();
   const isBusy = deed?.state === "busy";
   const [isAsking, setAsking] = useState(false);
   const count = (chosen ?? pending).length;
@@ -210,7 +212,7 @@ function DecideAll({ id, pending, chosen, isRunning, children }: DecideAllProps)
   return (
     <div className="@container flex flex-col gap-2 border-b border-line px-2.5 py-2">
       <div className="flex items-center gap-2">
-        <Button look="solid" disabled={isBusy || count === 0} onClick={() => void applyAll(id, chosen)}>
+        <Button look="solid" disabled={isBusy || count === 0} onClick={() => void applyAll(id, chosen, target)}>
           {isBusy && <Spinner />} Apply {which}
         </Button>
         <Button disabled={isBusy || count === 0} onClick={() => setAsking(true)}>
@@ -235,8 +237,8 @@ function DecideAll({ id, pending, chosen, isRunning, children }: DecideAllProps)
         deed={deed}
         again={
           <>
-            <Button onClick={() => void applyAll(id, chosen)}>Try again</Button>
-            {fitting.length > 0 && <Button onClick={() => void applyAll(id, fitting)}>Apply the {countOf(fitting.length, "file")} that may fit</Button>}
+            <Button onClick={() => void applyAll(id, chosen, target)}>Try again</Button>
+            {fitting.length > 0 && <Button onClick={() => void applyAll(id, fitting, target)}>Apply the {countOf(fitting.length, "file")} that may fit</Button>}
           </>
         }
       />

@@ -1,19 +1,23 @@
 // What agents changed in the worktree, and the decisions about it.
 
 import { Keyboard, Maximize2, Minimize2, X } from "lucide-react";
-import { useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import { useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 
+import { useAction } from "../actions.ts";
 import { IconButton } from "../controls.tsx";
 import type { View } from "../fold.ts";
+import { useKept } from "../kept.ts";
 import { prefer, usePreferences } from "../preferences.ts";
 import type { Session } from "../protocol.ts";
 import { editSession } from "../sessions.ts";
 import { usePane } from "../store.ts";
 import { Checkpoints } from "./checkpoints.tsx";
 import { Comments, openThreads } from "./comments.tsx";
+import { applyAll } from "./deeds.ts";
 import { Files, Totals } from "./files.tsx";
 import { Keys, useKeptFocus, walk } from "./keys.tsx";
 import { Ledger } from "./ledger.tsx";
+import { TargetContext, type Target } from "./target.ts";
 
 type Tab = "files" | "comments" | "checkpoints" | "decisions";
 
@@ -29,10 +33,20 @@ export function Changes({ id, view, onClose }: ChangesProps) {
   const [isFull, setFull] = useState(false);
   const [hasKeys, setKeys] = useState(false);
   const box = useRef<HTMLElement>(null);
-  useKeptFocus(box);
+  const name = useId();
   const pending = Object.values(view.facts.changes)
     .filter((change) => change.status === "pending")
     .sort((a, b) => (a.file_path < b.file_path ? -1 : 1));
+  const [target, setTarget] = useKept<Target>(`coder.target.${id}`, "checkout");
+  useKeptFocus(box);
+  useAction("changes.apply", pending.length > 0 && (() => void applyAll(id, null, target)));
+  useAction("changes.split", () => prefer({ isSplit: !isSplit }));
+  useAction("changes.full", () => setFull(!isFull));
+  useAction("changes.files", () => setTab("files"));
+  useAction("changes.comments", () => setTab("comments"));
+  useAction("changes.checkpoints", () => setTab("checkpoints"));
+  useAction("changes.decisions", () => setTab("decisions"));
+  useAction("changes.auto", () => void editSession(id, { auto_apply: !view.facts.session.auto_apply }));
   const press = (event: KeyboardEvent) => {
     if (event.key === "Escape" && isFull && !event.defaultPrevented) {
       event.preventDefault();
@@ -57,20 +71,22 @@ export function Changes({ id, view, onClose }: ChangesProps) {
           </IconButton>
         </span>
       </div>
-      <Tabs tab={tab} setTab={setTab} counts={{ files: pending.length, comments: openThreads(view).length }} />
-      <div role="tabpanel" id="changes-panel" aria-labelledby={`changes-${tab}`} className="min-h-0 flex-1 overflow-y-auto">
+      <Tabs name={name} tab={tab} setTab={setTab} counts={{ files: pending.length, comments: openThreads(view).length }} />
+      <div role="tabpanel" id={`${name}panel`} aria-labelledby={`${name}${tab}`} className="min-h-0 flex-1 overflow-y-auto">
         {tab === "files" && (
-          <Files
-            id={id}
-            view={view}
-            pending={pending}
-            isSplit={isSplit}
-            onSplit={(next) => {
-              prefer({ isSplit: next });
-              if (next && box.current && box.current.clientWidth < SPLITTABLE) setFull(true);
-            }}
-            onLedger={() => setTab("decisions")}
-          />
+          <TargetContext value={target}>
+            <Files
+              id={id}
+              view={view}
+              pending={pending}
+              isSplit={isSplit}
+              onSplit={(next) => {
+                prefer({ isSplit: next });
+                if (next && box.current && box.current.clientWidth < SPLITTABLE) setFull(true);
+              }}
+              onLedger={() => setTab("decisions")}
+            />
+          </TargetContext>
         )}
         {tab === "comments" && <Comments id={id} view={view} />}
         {tab === "checkpoints" && <Checkpoints id={id} view={view} />}
@@ -79,7 +95,16 @@ export function Changes({ id, view, onClose }: ChangesProps) {
       {hasKeys && <Keys />}
       <div className="flex h-9 shrink-0 items-center gap-2 border-t border-line px-2.5">
         <AutoApply session={view.facts.session} />
-        <span className="ml-auto hidden sm:block">
+        <select
+          aria-label="Where changes are applied"
+          value={target}
+          onChange={(event) => setTarget(event.target.value as Target)}
+          className="ml-auto h-6 min-w-0 truncate rounded-md bg-transparent text-xs text-soft hover:bg-hover hover:text-ink"
+        >
+          <option value="checkout">Apply to your checkout</option>
+          <option value="branch">Apply to the branch</option>
+        </select>
+        <span className="hidden sm:block">
           <IconButton label="Keys of the review" aria-expanded={hasKeys} onClick={() => setKeys(!hasKeys)}>
             <Keyboard aria-hidden className="size-4" />
           </IconButton>
@@ -99,7 +124,7 @@ const TABS: readonly { id: Tab; label: string }[] = [
   { id: "decisions", label: "Decisions" },
 ];
 
-function Tabs({ tab, setTab, counts }: { tab: Tab; setTab: (tab: Tab) => void; counts: Partial<Record<Tab, number>> }) {
+function Tabs({ name, tab, setTab, counts }: { name: string; tab: Tab; setTab: (tab: Tab) => void; counts: Partial<Record<Tab, number>> }) {
   const list = useRef<HTMLDivElement>(null);
   const press = (event: KeyboardEvent) => {
     const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
@@ -108,18 +133,18 @@ function Tabs({ tab, setTab, counts }: { tab: Tab; setTab: (tab: Tab) => void; c
     const next = TABS[(TABS.findIndex(({ id }) => id === tab) + step + TABS.length) % TABS.length];
     if (!next) return;
     setTab(next.id);
-    list.current?.querySelector<HTMLElement>(`#changes-${next.id}`)?.focus();
+    list.current?.querySelector<HTMLElement>(`[id="${name}${next.id}"]`)?.focus();
   };
   return (
     <div ref={list} role="tablist" aria-label="About changes" onKeyDown={press} className="flex h-9 shrink-0 items-stretch gap-1 overflow-x-auto border-b border-line px-2">
       {TABS.map(({ id, label }) => (
         <button
           key={id}
-          id={`changes-${id}`}
+          id={`${name}${id}`}
           type="button"
           role="tab"
           aria-selected={tab === id}
-          aria-controls="changes-panel"
+          aria-controls={`${name}panel`}
           tabIndex={tab === id ? 0 : -1}
           onClick={() => setTab(id)}
           className="flex items-center gap-1.5 border-b-2 border-transparent px-1.5 text-xs text-soft hover:text-ink focus-visible:outline-offset-[-2px] aria-selected:border-ink aria-selected:font-medium aria-selected:text-ink"

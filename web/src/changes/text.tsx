@@ -18,6 +18,7 @@ import { countOf } from "../words.ts";
 import { Place } from "./comments.tsx";
 import { apply, beginComment, newCommentDeed, reject, useDeed, useFileDeed } from "./deeds.ts";
 import { Reason } from "./notes.tsx";
+import { useTarget } from "./target.ts";
 import { Thread, WordsForm } from "./threads.tsx";
 import { hasParts, isHunkQueued, notesOf, sidesOf } from "./words.ts";
 
@@ -161,6 +162,7 @@ function HunkView({ hunk, change, number, isOnly, isSplit, isRunning, isParted, 
   const head = useRef<HTMLButtonElement>(null);
   const lines = useRef<HTMLDivElement>(null);
   const { deed } = useFileDeed(change);
+  const target = useTarget();
   const isBusy = deed?.state === "busy";
   const isQueued = isHunkQueued(change.queued, hunk.id);
   const canDecide = isParted && !isQueued;
@@ -173,7 +175,7 @@ function HunkView({ hunk, change, number, isOnly, isSplit, isRunning, isParted, 
   const what = selected.length ? countOf(selected.length, "line") : `hunk ${number}`;
   const take = async () => {
     if (isBusy || !canDecide) return;
-    if (await apply(change, part)) select(selected, false);
+    if (await apply(change, part, target)) select(selected, false);
   };
   const turnDown = async (reason: string | null) => {
     setAsking(false);
@@ -193,7 +195,7 @@ function HunkView({ hunk, change, number, isOnly, isSplit, isRunning, isParted, 
   };
   return (
     <section aria-label={`Hunk ${number} of ${change.file_path}`} onKeyDown={press} className="border-t border-line">
-      <div className="flex min-h-8 items-center gap-1.5 bg-sunken/60 pr-1.5 text-2xs">
+      <div className="sticky top-9 z-[1] flex min-h-8 items-center gap-1.5 border-b border-line/60 bg-paper pr-1.5 text-2xs">
         <button
           ref={head}
           type="button"

@@ -185,7 +185,8 @@ export function decisionWords(decision: Decision, files: readonly string[]): str
   const only = decision.picks.length === 1 ? decision.picks[0] : undefined;
   const part = only && only.hunks !== null ? `${partWords(only.hunks)} of ` : "";
   const what = files.length === 1 && decision.picks.length === 1 ? files[0] : countOf(decision.picks.length, "file");
-  return `${verb} ${part}${what}`;
+  const where = decision.target === "branch" && decision.verb === "apply" ? " to the branch" : "";
+  return `${verb} ${part}${what}${where}`;
 }
 
 export const DECISION_STATE: Record<Decision["state"], string | null> = {

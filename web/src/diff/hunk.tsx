@@ -48,6 +48,7 @@ interface Row {
 export function Lines({ hunk, label, language, isSplit, selected = [], onSelect, onComment, below }: LinesProps) {
   const lines = useMemo(() => linesOf(hunk), [hunk]);
   const rows = useMemo(() => rowsOf(lines, isSplit), [lines, isSplit]);
+  const sides = useMemo(() => sidesOf(lines, isSplit), [lines, isSplit]);
   const words = useMemo(() => wordsOf(lines), [lines]);
   const tokens = useTokens(lines, language);
   const box = useRef<HTMLDivElement>(null);
@@ -145,12 +146,10 @@ export function Lines({ hunk, label, language, isSplit, selected = [], onSelect,
         style={{ "--digits": digitsOf(lines) } as React.CSSProperties}
       >
         <colgroup>
-          <col className="code-gutter-col" />
-          {isSplit && <col />}
-          <col className="code-gutter-col" />
-          <col />
+          {sides.map((side) => [<col key={side} className="code-gutter-col" />, isSplit && <col key={`${side} text`} />])}
+          {!isSplit && <col />}
         </colgroup>
-        <Blocks rows={rows} isSplit={isSplit} chosen={chosen} words={words} tokens={tokens} below={below} />
+        <Blocks rows={rows} isSplit={isSplit} sides={sides} chosen={chosen} words={words} tokens={tokens} below={below} />
       </table>
       {pin && onComment && (
         <button
@@ -179,6 +178,8 @@ interface Pin {
 interface BlocksProps {
   rows: readonly Row[];
   isSplit: boolean;
+  /** Those that have a column of numbers. */
+  sides: readonly Side[];
   chosen: ReadonlySet<number>;
   words: ReadonlyMap<number, readonly Span[]>;
   tokens: ReadonlyMap<number, readonly Token[]> | null;
@@ -192,7 +193,7 @@ const Blocks = memo(function Blocks({ rows, ...rest }: BlocksProps) {
   return blocks;
 });
 
-function Block({ rows, isFirst, isSplit, chosen, words, tokens, below }: BlocksProps & { isFirst: boolean }) {
+function Block({ rows, isFirst, isSplit, sides, chosen, words, tokens, below }: BlocksProps & { isFirst: boolean }) {
   const [isNear, setNear] = useState(isFirst);
   const holder = useRef<HTMLTableSectionElement>(null);
   useEffect(() => {
@@ -206,7 +207,7 @@ function Block({ rows, isFirst, isSplit, chosen, words, tokens, below }: BlocksP
     return (
       <tbody ref={holder}>
         <tr style={{ height: rows.length * ROW }}>
-          <td colSpan={isSplit ? 4 : 3} />
+          <td colSpan={columnsOf(isSplit, sides)} />
         </tr>
       </tbody>
     );
@@ -221,6 +222,7 @@ function Block({ rows, isFirst, isSplit, chosen, words, tokens, below }: BlocksP
             key={key}
             cells={cells}
             isSplit={isSplit}
+            sides={sides}
             chosen={chosen}
             words={words}
             tokens={tokens}
@@ -243,7 +245,7 @@ interface RowProps extends Omit<BlocksProps, "rows" | "below"> {
   notes: ReactNode[];
 }
 
-function FragmentRow({ cells, isSplit, chosen, words, tokens, notes }: RowProps) {
+function FragmentRow({ cells, isSplit, sides, chosen, words, tokens, notes }: RowProps) {
   const [first = null, second = null] = cells;
   const code = (line: DiffLine | null, side: Side, at: number) => (
     <Code
@@ -267,15 +269,16 @@ function FragmentRow({ cells, isSplit, chosen, words, tokens, notes }: RowProps)
       ) : (
         first && (
           <tr>
-            <Gutter line={first} number={first.base} isChosen={chosen.has(first.at)} />
-            <Gutter line={first} number={first.fresh} isChosen={chosen.has(first.at)} />
+            {sides.map((side) => (
+              <Gutter key={side} line={first} number={side === "base" ? first.base : first.fresh} isChosen={chosen.has(first.at)} />
+            ))}
             {code(first, first.mark === "-" ? "base" : "new", 0)}
           </tr>
         )
       )}
       {notes.length > 0 && (
         <tr>
-          <td colSpan={isSplit ? 4 : 3} className="code-note">
+          <td colSpan={columnsOf(isSplit, sides)} className="code-note">
             {notes}
           </td>
         </tr>
@@ -382,6 +385,16 @@ function nextCell(target: HTMLElement): HTMLElement | null {
 function rowsOf(lines: readonly DiffLine[], isSplit: boolean): Row[] {
   if (isSplit) return pairsOf(lines).map(({ left, right }, key) => ({ key, cells: [left, right] }));
   return lines.map((line, key) => ({ key, cells: [line] }));
+}
+
+/** A text that is new or gone altogether needs numbers on one side only. */
+function sidesOf(lines: readonly DiffLine[], isSplit: boolean): Side[] {
+  const sides: Side[] = ["base", "new"];
+  return isSplit ? sides : sides.filter((side) => lines.some((line) => (side === "base" ? line.base : line.fresh) !== null));
+}
+
+function columnsOf(isSplit: boolean, sides: readonly Side[]): number {
+  return isSplit ? 4 : sides.length + 1;
 }
 
 function digitsOf(lines: readonly DiffLine[]): number {
