@@ -32,7 +32,6 @@ const NAMED = {
   "session.asking": { title: "Next session that needs you", group: "Sessions", keys: ["Alt+J"] },
   "session.rename": { title: "Rename session", group: "Sessions", keys: ["F2"] },
   "session.close": { title: "Close session", group: "Sessions" },
-  "session.beside": { title: "Open another session beside this one", group: "Sessions", keys: ["Alt+B"] },
   "go.home": { title: "Go to the start", group: "Sessions" },
   "go.agents": { title: "Go to agents", group: "Agents", keys: ["Alt+G"] },
   "prompt.focus": { title: "Write a prompt", group: "Prompt", keys: ["Alt+P", "/"] },

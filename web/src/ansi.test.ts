@@ -34,7 +34,7 @@ describe("Terminal output", () => {
     const long = Array.from({ length: 500 }, (_, at) => `line ${at}`).join("\n");
     expect(foldedText(long, true).shown.endsWith("line 499")).toBe(true);
     expect(foldedText(long, false).shown.startsWith("line 0\n")).toBe(true);
-    expect(foldedText(long, false).hidden).toBe(460);
+    expect(foldedText(long, false).hidden).toBe(482);
     expect(foldedText("short", true)).toEqual({ shown: "short", hidden: 0 });
     expect(foldedText("x".repeat(9000), true).hidden).toBe(1);
   });

@@ -1,18 +1,24 @@
-import { useEffect, useState } from "react";
+import { useEffect } from "react";
 
+import { useAction } from "./actions.ts";
 import { Agents } from "./agents.tsx";
+import { useNotifications, useTitle } from "./calls.ts";
+import { Columns } from "./columns.tsx";
 import { Button, Spinner } from "./controls.tsx";
+import { Divider, useWidth } from "./divider.tsx";
 import { begin, keepCurrent } from "./follow.ts";
+import { showColumn, useLayout } from "./layout.ts";
 import { LinkBanner } from "./link.tsx";
 import { Login } from "./login.tsx";
 import { Mark } from "./mark.tsx";
+import { PHONE, useMedia } from "./media.ts";
 import { NewSessionForm } from "./new-session.tsx";
 import { applyPreferences } from "./preferences.ts";
-import { useRoute, type Route } from "./route.ts";
-import { MenuButton, SessionScreen } from "./session.tsx";
+import { useRoute } from "./route.ts";
+import { SessionScreen } from "./session.tsx";
 import { useDialogs, useKeys } from "./shell.tsx";
 import { Sidebar } from "./sidebar.tsx";
-import { activityIn, sessionIn, usePane } from "./store.ts";
+import { usePane } from "./store.ts";
 
 export function App() {
   const screen = usePane((state) => state.screen);
@@ -28,50 +34,51 @@ export function App() {
   );
 }
 
+const LIST = { name: "sessions", usual: 248, least: 180, most: 480 };
+
 function Shell() {
   const route = useRoute();
-  const [isMenuOpen, setMenuOpen] = useState(false);
+  const isPhone = useMedia(PHONE);
+  const { hasSessions, column } = useLayout();
+  const width = useWidth(LIST);
   const { dialogs, openNew, openSettings } = useDialogs(route);
   useKeys();
   useTitle(route);
-  useEffect(() => setMenuOpen(false), [route.place, route.place === "session" ? route.id : ""]);
-  const openMenu = () => setMenuOpen(true);
-  const sidebar = (
-    <Sidebar
-      route={route}
-      onNew={(projectId) => {
-        setMenuOpen(false);
-        openNew(projectId);
-      }}
-      onSettings={openSettings}
-    />
-  );
+  useNotifications();
+  useAction("view.sessions", () => useLayout.setState(isPhone ? { column: "sessions" } : { hasSessions: !hasSessions }));
+  const at = route.place === "session" ? route.id : route.place;
+  useEffect(() => showColumn(at === "home" && usePane.getState().sessions.length > 0 ? "sessions" : "talk"), [at]);
+  const sidebar = <Sidebar route={route} onNew={openNew} onSettings={openSettings} />;
+  const isList = isPhone && column === "sessions";
   return (
     <div className="flex h-full flex-col">
       <LinkBanner />
       <div className="flex min-h-0 flex-1">
-        <div className="hidden w-60 shrink-0 border-r border-line md:block">{sidebar}</div>
-        {isMenuOpen && (
-          <div className="fixed inset-0 z-30 flex md:hidden">
-            <div className="w-72 max-w-[85vw] border-r border-line shadow-raised">{sidebar}</div>
-            <button type="button" aria-label="Hide sessions" className="flex-1 bg-[rgb(10_10_8/45%)]" onClick={() => setMenuOpen(false)} />
+        {!isPhone && hasSessions && (
+          <div style={{ width }} className="shrink-0">
+            {sidebar}
           </div>
         )}
-        <main className="min-w-0 flex-1 bg-paper">
-          {route.place === "session" ? (
-            <SessionScreen key={route.id} id={route.id} onMenu={openMenu} />
-          ) : (
-            <div className="flex h-full flex-col">
-              <div className="flex h-12 items-center px-3 md:hidden">
-                <MenuButton onClick={openMenu} />
-              </div>
-              <div className="min-h-0 flex-1">
-                {route.place === "agents" ? <Agents /> : <Home onNew={() => openNew(null)} />}
-              </div>
-            </div>
-          )}
+        {isList && (
+          <main className="min-w-0 flex-1">
+            <h1 className="sr-only">Sessions</h1>
+            {sidebar}
+          </main>
+        )}
+        <main className={`flex min-w-0 flex-1 bg-paper ${isList ? "hidden" : ""}`}>
+          {!isPhone && hasSessions && <Divider {...LIST} label="Width of the sessions list" grows="left" />}
+          <div className="min-w-0 flex-1">
+            {route.place === "session" ? (
+              <SessionScreen key={route.id} id={route.id} />
+            ) : route.place === "agents" ? (
+              <Agents />
+            ) : (
+              <Home onNew={() => openNew(null)} />
+            )}
+          </div>
         </main>
       </div>
+      {isPhone && <Columns route={route} />}
       {dialogs}
     </div>
   );
@@ -112,14 +119,4 @@ function Home({ onNew }: { onNew: () => void }) {
       </div>
     </div>
   );
-}
-
-/** The tab says which session this is, and calls when one needs an answer. */
-function useTitle(route: Route): void {
-  const name = usePane((state) => (route.place === "session" ? sessionIn(state, route.id)?.name : undefined));
-  const asking = usePane((state) => state.sessions.filter(({ id }) => activityIn(state, id) === "needs_you").length);
-  useEffect(() => {
-    const place = route.place === "agents" ? "Agents" : name;
-    document.title = `${asking ? `(${asking}) ` : ""}${place ? `${place} · ` : ""}coder`;
-  }, [route.place, name, asking]);
 }

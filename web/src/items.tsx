@@ -8,7 +8,7 @@ import { useFold } from "./folds.ts";
 import { Markdown } from "./markdown.tsx";
 import { CopyButton } from "./output.tsx";
 import { Plain } from "./plain.tsx";
-import type { Attachment } from "./protocol.ts";
+import type { Attachment, PlanEntry } from "./protocol.ts";
 import { PermissionLine } from "./permission.tsx";
 import type { Single } from "./rows.ts";
 import { TurnEnd } from "./turn.tsx";
@@ -126,21 +126,27 @@ function Plan({ item }: { item: PlanItem }) {
           {done} of {item.entries.length}
         </span>
       </p>
-      <ol className="mt-1.5 flex flex-col gap-1">
-        {item.entries.map((entry, at) => (
-          <li key={at} className={`flex gap-2 ${entry.status === "completed" ? "text-faint" : ""}`}>
-            {entry.status === "completed" ? (
-              <CircleCheck role="img" aria-label="Done" className="mt-0.5 size-4 shrink-0 text-good" />
-            ) : entry.status === "in_progress" ? (
-              <CircleDot role="img" aria-label="In progress" className="mt-0.5 size-4 shrink-0 text-live" />
-            ) : (
-              <Circle role="img" aria-label="To do" className="mt-0.5 size-4 shrink-0 text-line-strong" />
-            )}
-            <span className="[overflow-wrap:anywhere]">{entry.content}</span>
-          </li>
-        ))}
-      </ol>
+      <PlanEntries entries={item.entries} />
     </section>
+  );
+}
+
+export function PlanEntries({ entries }: { entries: readonly PlanEntry[] }) {
+  return (
+    <ol className="mt-1.5 flex flex-col gap-1">
+      {entries.map((entry, at) => (
+        <li key={at} className={`flex gap-2 ${entry.status === "completed" ? "text-faint" : ""}`}>
+          {entry.status === "completed" ? (
+            <CircleCheck role="img" aria-label="Done" className="mt-0.5 size-4 shrink-0 text-good" />
+          ) : entry.status === "in_progress" ? (
+            <CircleDot role="img" aria-label="In progress" className="mt-0.5 size-4 shrink-0 text-live" />
+          ) : (
+            <Circle role="img" aria-label="To do" className="mt-0.5 size-4 shrink-0 text-line-strong" />
+          )}
+          <span className="[overflow-wrap:anywhere]">{entry.content}</span>
+        </li>
+      ))}
+    </ol>
   );
 }
 

@@ -7,7 +7,7 @@ import { runsOf } from "./ansi.ts";
 import { plainOutput } from "./words.ts";
 import "./terminal.css";
 
-const LINES = 40;
+const LINES = 18;
 const LETTERS = 8_000;
 
 /** The end of what a program wrote, or the beginning of any other text; and how many lines that leaves out. */

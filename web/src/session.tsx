@@ -1,12 +1,16 @@
-import { FileDiff, GitBranch, Menu, Pencil, Trash2 } from "lucide-react";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { GitBranch, Pencil, Trash2 } from "lucide-react";
+import { useEffect, useState } from "react";
 
 import { useAction } from "./actions.ts";
-import { Changes } from "./changes/panel.tsx";
+import { useSeeing } from "./calls.ts";
 import { Composer } from "./composer.tsx";
 import { Badge, Button, Dialog, FIELD, Field, IconButton, Spinner, Trouble } from "./controls.tsx";
+import { Divider, useWidth } from "./divider.tsx";
 import { activityOf, type View } from "./fold.ts";
 import { look } from "./follow.ts";
+import { showPart, useLayout } from "./layout.ts";
+import { PHONE, WIDE, useMedia } from "./media.ts";
+import { PartButtons, PartColumn, PartPanel } from "./part.tsx";
 import { PermissionCard } from "./permission.tsx";
 import type { Session } from "./protocol.ts";
 import { addressOf } from "./route.ts";
@@ -16,58 +20,51 @@ import { dismiss, sessionIn, usePane } from "./store.ts";
 import { Transcript } from "./transcript.tsx";
 import { ACTIVITY, AGENT } from "./words.ts";
 
-const WIDE = window.matchMedia("(min-width: 1180px)");
+const PART = { name: "part", usual: 460, least: 320, most: 1100 };
 
-function useIsWide(): boolean {
-  return useSyncExternalStore(
-    (changed) => {
-      WIDE.addEventListener("change", changed);
-      return () => WIDE.removeEventListener("change", changed);
-    },
-    () => WIDE.matches,
-  );
-}
-
-export function SessionScreen({ id, onMenu }: { id: string; onMenu: () => void }) {
+export function SessionScreen({ id }: { id: string }) {
   const view = usePane((state) => state.views[id]);
   const session = usePane((state) => sessionIn(state, id));
   const gone = usePane((state) => state.gone[id]);
-  const isWide = useIsWide();
-  // Beside the transcript the changes are open unless closed, over it they are closed unless opened.
-  const [open, setOpen] = useState({ beside: true, over: false });
-  const isShowing = isWide ? open.beside : open.over;
-  const setShowing = (shows: boolean) => setOpen(isWide ? { ...open, beside: shows } : { ...open, over: shows });
+  const isWide = useMedia(WIDE);
+  const isPhone = useMedia(PHONE);
+  const isShowing = useLayout((state) => (isPhone ? state.column === "part" : isWide ? state.isBeside : state.isOver));
+  const width = useWidth(PART);
+  useSeeing(id);
   useEffect(() => {
     if (!gone) look(id);
   }, [id, gone]);
-  if (gone) return <Gone words={gone} onMenu={onMenu} />;
-  const pending = view ? Object.values(view.facts.changes).filter((change) => change.status === "pending").length : 0;
+  if (gone) return <Gone words={gone} />;
+  const pending = pendingIn(view);
+  const part = view && isShowing && <PartPanel id={id} view={view} />;
+  if (isPhone && part) return <PartColumn id={id} view={view} />;
   return (
     <div className="flex h-full min-h-0">
       <div className="flex min-w-0 flex-1 flex-col">
-        <Head
-          session={session}
-          view={view}
-          pending={pending}
-          isShowing={isShowing}
-          onMenu={onMenu}
-          onChanges={() => setShowing(!isShowing)}
-        />
+        <Head session={session} view={view} pending={pending} />
         {view ? (
-          <Conversation id={id} view={view} onShowChanges={() => setShowing(true)} />
+          <Conversation id={id} view={view} onShowChanges={() => showPart("changes", isWide)} />
         ) : (
           <p role="status" className="flex flex-1 items-center justify-center gap-2 text-faint">
             <Spinner /> Loading the session…
           </p>
         )}
       </div>
-      {view && isShowing && (
-        <div className="fixed inset-0 z-20 w-full border-l border-line sm:left-auto sm:w-[min(32rem,90vw)] sm:shadow-raised min-[1180px]:static min-[1180px]:w-[clamp(24rem,34vw,44rem)] min-[1180px]:shrink-0 min-[1180px]:shadow-none">
-          <Changes id={id} view={view} onClose={() => setShowing(false)} />
-        </div>
+      {part && isWide && (
+        <>
+          <Divider {...PART} label="Width of the side panel" grows="right" />
+          <div style={{ width }} className="max-w-[60vw] min-w-0 shrink-0">
+            {part}
+          </div>
+        </>
       )}
+      {part && !isWide && <div className="fixed inset-y-0 right-0 z-20 w-[min(32rem,90vw)] border-l border-line shadow-raised">{part}</div>}
     </div>
   );
+}
+
+export function pendingIn(view: View | undefined): number {
+  return view ? Object.values(view.facts.changes).filter((change) => change.status === "pending").length : 0;
 }
 
 function Conversation({ id, view, onShowChanges }: { id: string; view: View; onShowChanges: () => void }) {
@@ -113,19 +110,15 @@ interface HeadProps {
   session: Session | undefined;
   view: View | undefined;
   pending: number;
-  isShowing: boolean;
-  onMenu: () => void;
-  onChanges: () => void;
 }
 
-function Head({ session, view, pending, isShowing, onMenu, onChanges }: HeadProps) {
+function Head({ session, view, pending }: HeadProps) {
+  const isPhone = useMedia(PHONE);
   const [dialog, setDialog] = useState<"rename" | "close" | null>(null);
   useAction("session.rename", session && (() => setDialog("rename")));
   useAction("session.close", session && (() => setDialog("close")));
-  useAction("panel.changes", onChanges);
   return (
     <header className="flex h-12 shrink-0 items-center gap-2 border-b border-line bg-surface px-3 sm:px-4">
-      <MenuButton onClick={onMenu} />
       <h1 className="truncate font-semibold tracking-tight">{session?.name ?? "Session"}</h1>
       {session && (
         <>
@@ -156,27 +149,11 @@ function Head({ session, view, pending, isShowing, onMenu, onChanges }: HeadProp
           ))}
       </span>
       <span className="ml-auto flex items-center gap-1 lg:ml-1">
-        <Button look={isShowing ? "quiet" : "plain"} aria-expanded={isShowing} onClick={onChanges}>
-          <FileDiff aria-hidden className="size-4" />
-          <span className="sr-only sm:not-sr-only">Changes</span>
-          {pending > 0 && (
-            <span className="tabular-nums">
-              {pending} <span className="sr-only">waiting</span>
-            </span>
-          )}
-        </Button>
+        {!isPhone && <PartButtons pending={pending} />}
       </span>
       {session && dialog === "rename" && <Rename session={session} onClose={() => setDialog(null)} />}
       {session && dialog === "close" && <Close session={session} onClose={() => setDialog(null)} />}
     </header>
-  );
-}
-
-export function MenuButton({ onClick }: { onClick: () => void }) {
-  return (
-    <IconButton label="Show sessions" className="-ml-1 md:hidden" onClick={onClick}>
-      <Menu aria-hidden className="size-4" />
-    </IconButton>
   );
 }
 
@@ -227,12 +204,9 @@ function Close({ session, onClose }: { session: Session; onClose: () => void }) 
   );
 }
 
-function Gone({ words, onMenu }: { words: string; onMenu: () => void }) {
+function Gone({ words }: { words: string }) {
   return (
     <div className="flex h-full flex-col">
-      <div className="flex h-12 items-center px-3">
-        <MenuButton onClick={onMenu} />
-      </div>
       <div className="grid flex-1 place-items-center p-6 text-center">
         <div className="flex flex-col items-center gap-3">
           <h1 className="text-lg font-semibold">There is no such session</h1>

@@ -83,7 +83,6 @@ function Shortcuts() {
               <Row key={id} title={title} isOwn={id in bindings} onReset={() => prefer({ bindings: without(bindings, id) })}>
                 <button
                   type="button"
-                  aria-label={`Shortcut of ${title}`}
                   onClick={() => setAsked(id)}
                   onBlur={() => setAsked(null)}
                   onKeyDown={(event) => {
@@ -97,6 +96,7 @@ function Shortcuts() {
                   }}
                   className="flex min-h-6 min-w-16 flex-wrap justify-end gap-1 rounded-md px-1 py-0.5 hover:bg-hover"
                 >
+                  <span className="sr-only">Shortcut of {title}: </span>
                   {asked === id ? (
                     <span className="text-2xs text-live">Press keys…</span>
                   ) : (

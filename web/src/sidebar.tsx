@@ -1,11 +1,20 @@
-import { Bot, LogOut, Plus, Settings2, TriangleAlert } from "lucide-react";
+import { Bot, LogOut, Plus, Search, Settings2, TriangleAlert } from "lucide-react";
+import { useRef, useState } from "react";
 
+import { useAction, useKeysOf } from "./actions.ts";
+import { isUnread } from "./calls.ts";
 import { ActivityDot, Button, IconButton, Spinner } from "./controls.tsx";
 import { logOut } from "./follow.ts";
+import { matchOf } from "./fuzzy.ts";
+import { Keys, useTip } from "./kbd.tsx";
+import { showColumn } from "./layout.ts";
 import { LinkState } from "./link.tsx";
 import { Mark } from "./mark.tsx";
-import type { Session } from "./protocol.ts";
-import { addressOf, type Route } from "./route.ts";
+import { Plain } from "./plain.tsx";
+import { usePreferences } from "./preferences.ts";
+import type { Project, Session } from "./protocol.ts";
+import { addressOf, go, type Route } from "./route.ts";
+import { listed } from "./session-list.ts";
 import { activityIn, sessionIn, usePane } from "./store.ts";
 import { ACTIVITY } from "./words.ts";
 
@@ -19,17 +28,21 @@ export function Sidebar({ route, onNew, onSettings }: SidebarProps) {
   const projects = usePane((state) => state.projects);
   const sessions = usePane((state) => state.sessions);
   const trouble = usePane((state) => state.trouble);
+  const [query, setQuery] = useState("");
+  const found = sessions.filter((session) => isFound(query, session, projects));
+  const tip = useTip("session.new", "New session");
   return (
     <nav aria-label="Sessions" className="flex h-full min-h-0 flex-col bg-paper">
       <div className="flex h-12 shrink-0 items-center gap-2 px-3.5">
-        <Mark />
-        <span className="text-base font-semibold tracking-tight">coder</span>
+        <a href={addressOf({ place: "home" })} title="Start" className="flex items-center gap-2 rounded-md">
+          <Mark />
+          <span className="text-base font-semibold tracking-tight">coder</span>
+        </a>
+        <IconButton label="New session" title={tip} className="ml-auto" onClick={() => onNew(null)}>
+          <Plus aria-hidden className="size-4" />
+        </IconButton>
       </div>
-      <div className="px-2.5 pb-2">
-        <Button className="h-8 w-full justify-start px-2" onClick={() => onNew(null)}>
-          <Plus aria-hidden className="size-4" /> New session
-        </Button>
-      </div>
+      {sessions.length > 0 && <SearchField query={query} setQuery={setQuery} first={listed(projects, found)[0]?.id} />}
       <div className="min-h-0 flex-1 overflow-y-auto px-2 pb-4">
         {trouble && (
           <p role="alert" className="m-1.5 flex gap-1.5 text-xs text-bad">
@@ -37,35 +50,17 @@ export function Sidebar({ route, onNew, onSettings }: SidebarProps) {
             {trouble}
           </p>
         )}
-        {projects.map((project) => {
-          const own = sessions.filter((session) => session.project_id === project.id);
-          return (
-            <section key={project.id} aria-label={project.name} className="mt-3">
-              <div className="group flex items-center gap-1 pr-0.5 pl-1.5">
-                <h2 title={project.repo_path} className="min-w-0 flex-1 truncate text-xs font-medium text-faint">
-                  {project.name}
-                </h2>
-                <IconButton
-                  label={`New session in ${project.name}`}
-                  className="size-6 opacity-60 group-hover:opacity-100"
-                  onClick={() => onNew(project.id)}
-                >
-                  <Plus aria-hidden className="size-3.5" />
-                </IconButton>
-              </div>
-              {own.length === 0 && <p className="px-1.5 py-1 text-xs text-faint">No sessions yet</p>}
-              <ul>
-                {newestFirst(own).map((session) => (
-                  <SessionRow
-                    key={session.id}
-                    session={session}
-                    isCurrent={route.place === "session" && route.id === session.id}
-                  />
-                ))}
-              </ul>
-            </section>
-          );
-        })}
+        {query.trim() && found.length === 0 && <p className="px-1.5 py-2 text-xs text-soft">No session is called that.</p>}
+        {projects.map((project) => (
+          <Group
+            key={project.id}
+            project={project}
+            own={listed([project], found)}
+            route={route}
+            isSearched={query.trim() !== ""}
+            onNew={() => onNew(project.id)}
+          />
+        ))}
       </div>
       <div className="flex shrink-0 flex-col gap-1 border-t border-line px-2.5 py-2">
         <a
@@ -91,29 +86,101 @@ export function Sidebar({ route, onNew, onSettings }: SidebarProps) {
   );
 }
 
-function newestFirst(sessions: Session[]): Session[] {
-  return [...sessions].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
+function isFound(query: string, session: Session, projects: readonly Project[]): boolean {
+  if (!query.trim()) return true;
+  const project = projects.find(({ id }) => id === session.project_id)?.name ?? "";
+  return matchOf(query, `${session.name} ${project} ${session.branch ?? ""}`) !== null;
+}
+
+function SearchField({ query, setQuery, first }: { query: string; setQuery: (query: string) => void; first: string | undefined }) {
+  const box = useRef<HTMLInputElement>(null);
+  const chord = useKeysOf("session.search")[0];
+  useAction("session.search", () => box.current?.focus());
+  return (
+    <label className="mx-2.5 mb-1 flex h-8 items-center gap-2 rounded-md border border-line bg-surface px-2 focus-within:border-live">
+      <Search aria-hidden className="size-3.5 shrink-0 text-faint" />
+      <input
+        ref={box}
+        type="search"
+        aria-label="Search sessions"
+        placeholder="Search"
+        value={query}
+        onChange={(event) => setQuery(event.target.value)}
+        onKeyDown={(event) => {
+          if (event.key === "Escape" && query) setQuery("");
+          else if (event.key === "Enter" && first) go({ place: "session", id: first });
+          else return;
+          event.preventDefault();
+        }}
+        className="min-w-0 flex-1 bg-transparent text-xs outline-none"
+      />
+      <span className="max-md:hidden">
+        {chord && <Keys chord={chord} />}
+      </span>
+    </label>
+  );
+}
+
+interface GroupProps {
+  project: Project;
+  own: readonly Session[];
+  route: Route;
+  isSearched: boolean;
+  onNew: () => void;
+}
+
+function Group({ project, own, route, isSearched, onNew }: GroupProps) {
+  if (isSearched && own.length === 0) return null;
+  return (
+    <section aria-label={project.name} className="mt-3">
+      <div className="group flex items-center gap-1 pr-0.5 pl-1.5">
+        <h2 title={project.repo_path} className="min-w-0 flex-1 truncate text-xs font-medium text-faint">
+          {project.name}
+        </h2>
+        <IconButton label={`New session in ${project.name}`} className="size-6" onClick={onNew}>
+          <Plus aria-hidden className="size-3.5" />
+        </IconButton>
+      </div>
+      {own.length === 0 && (
+        <Button look="quiet" className="w-full justify-start px-1.5 text-faint" onClick={onNew}>
+          No sessions yet: open the first
+        </Button>
+      )}
+      <ul>
+        {own.map((session) => (
+          <SessionRow key={session.id} session={session} isCurrent={route.place === "session" && route.id === session.id} />
+        ))}
+      </ul>
+    </section>
+  );
 }
 
 function SessionRow({ session, isCurrent }: { session: Session; isCurrent: boolean }) {
   const activity = usePane((state) => activityIn(state, session.id));
   const name = usePane((state) => sessionIn(state, session.id)?.name ?? session.name);
+  const seen = usePreferences((state) => state.seen);
+  const isNew = usePane((state) => isUnread(state, session.id, seen)) && !isCurrent;
   return (
     <li>
       <a
         href={addressOf({ place: "session", id: session.id })}
+        onClick={() => showColumn("talk")}
         aria-current={isCurrent ? "page" : undefined}
-        className="flex h-8 items-center gap-2.5 rounded-md px-2 hover:bg-hover aria-[current]:bg-hover aria-[current]:font-medium"
+        className={`flex h-8 items-center gap-2.5 rounded-md px-2 hover:bg-hover aria-[current]:bg-hover aria-[current]:font-medium max-md:h-11 ${isNew ? "font-semibold" : ""}`}
       >
         {session.state === "open" ? <ActivityDot activity={activity} /> : <Spinner className="size-3 text-faint" />}
-        <span className="min-w-0 flex-1 truncate">{name}</span>
-        {activity !== "idle" && (
+        <span className="min-w-0 flex-1 truncate">
+          <Plain text={name} />
+        </span>
+        {activity !== "idle" ? (
           <span
-            className={`text-2xs ${activity === "needs_you" ? "font-medium text-ask" : activity === "failed" ? "text-bad" : "text-faint"}`}
+            className={`text-2xs ${activity === "needs_you" ? "font-medium text-ask" : activity === "failed" ? "text-bad" : "text-soft"}`}
             aria-hidden
           >
             {ACTIVITY[activity]}
           </span>
+        ) : (
+          isNew && <span className="rounded-full bg-live px-1.5 text-2xs font-medium text-on-ink">new</span>
         )}
       </a>
     </li>

@@ -66,7 +66,7 @@ export function TurnEnd({ item, task, sessionId, onShowChanges }: TurnEndProps) 
             )}
             {remedy?.place === "agents" && (
               <a className="underline underline-offset-2" href={addressOf({ place: "agents" })}>
-                See agents
+                What is missing
               </a>
             )}
             {remedy?.place === "changes" && (
