@@ -144,6 +144,7 @@ class Dispatcher:
             raise IdempotencyMismatch("this key was used for another prompt", task_id=stored.id)
         if wish.when == "interrupt":
             await self._cancel_turns(wish.session_id)
+        self.wake()  # the database tells of it too, a little later
         return stored
 
     async def edit(self, id: str, patch: TaskPatch) -> Task:
