@@ -70,3 +70,12 @@ async def check_counts(shadow: Shadow, parts: Parts) -> None:
     for part in (parts.chosen, parts.left):
         lines = [line[:1] for hunk in (await text_diff(shadow, part)).hunks for line in hunk.lines]
         assert (part.added_lines, part.deleted_lines) == (lines.count(b"+"), lines.count(b"-"))
+
+
+async def test_an_empty_file_is_a_change_without_hunks(tmp_path: Path) -> None:
+    room = await open_room(tmp_path, {"README.md": "x\n"})
+    (room.worktree / "empty").touch()
+    (difference,) = await room.differences()
+    diff = await text_diff(room.shadow, difference)
+    assert diff.hunks == ()
+    assert "new file mode 100644" in diff.shown
