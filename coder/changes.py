@@ -1,7 +1,7 @@
 """Pending changes: record what differs from a session's base, and show it."""
 
 import fnmatch
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from coder.journal import Commit
@@ -45,20 +45,15 @@ class Changes:
         task_id: str | None = None,
         agents: Mapping[str, str] | None = None,
         narrowed: Mapping[str, str | None] | None = None,
-        only: Collection[str] | None = None,
     ) -> None:
         """Make the pending rows equal to what was found: keep the same, supersede the others, add the new.
 
         A row of a path in `narrowed` whose new side is now that blob is the rest of a decision: it keeps its id and its
-        author. `agents` are authors by path where it is not `agent`; `only` restricts everything to some paths.
+        author. `agents` are authors by path where it is not `agent`.
         """
         rest, authors = narrowed or {}, agents or {}
-        pending = {
-            change.file_path: change
-            for change in await changes.pending(commit.connection, session_id)
-            if only is None or change.file_path in only
-        }
-        fresh = {each.file_path: each for each in found if only is None or each.file_path in only}
+        pending = {change.file_path: change for change in await changes.pending(commit.connection, session_id)}
+        fresh = {each.file_path: each for each in found}
         for path, change in list(pending.items()):
             left = fresh.get(path)
             if left is not None and left.sides != change.sides and path in rest and rest[path] == left.new_blob:

@@ -154,25 +154,27 @@ class Decisions:
             if others:
                 raise InvalidInput("the changes were applied to different targets", code="different_targets")
             moves = [Move.backward(row) for row in rows]
-            base = await move_in_tree(held.shadow, held.worktree.base_tree, moves)
-            found = await tree.differences(held.shadow, base, await self._present_tree(held))
-            paths = {path for row in rows for path in row.paths}
+            base, present = held.worktree.base_tree, await self._present_tree(held)
+            by_hand = await tree.differences(held.shadow, base, present)
+            base = await move_in_tree(held.shadow, base, moves)
+            found = await tree.differences(held.shadow, base, present)
             decision = new_decision("revert", held.session_id, picks, by, reason, target)
             async with self._targets.carried_out(held, decision, rows, moves, base) as landing:
                 async with self._journal.commit(held.session_id) as commit:
                     await landing.end(commit)
                     chosen = [Chosen(row, None, row, None) for row in rows]
                     decided = [await _decide(commit, each, decision, ChangeStatus.REVERTED) for each in chosen]
+                    await self._changes.record(commit, held.session_id, by_hand, agent=USER)
+                    pending = await changes.pending(commit.connection, held.session_id)
                     await self._changes.record(
                         commit,
                         held.session_id,
                         found,
                         agent=USER,
-                        agents={row.file_path: row.agent for row in rows},
+                        agents={row.file_path: row.agent for row in (*pending, *rows)},
                         narrowed={each.file_path: each.new_blob for each in found},
-                        only=paths,
                     )
-                    await self._changes.move_trees(commit, held, base=base, committed=landing.committed)
+                    await self._changes.move_trees(commit, held, base=base, new=present, committed=landing.committed)
                     failpoint("decision.recorded")
             return tuple(decided)
 

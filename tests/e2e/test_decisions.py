@@ -357,3 +357,27 @@ async def test_applying_by_itself_leaves_a_conflict_to_a_person(tmp_path: Path, 
         assert [change.file_path for change in await room.changes()] == ["README.md"]
         assert (room.repository / "plain.txt").exists()
         assert any(isinstance(event, Error) and event.code == "auto_apply_conflict" for event in await room.events())
+
+
+async def test_a_revert_moves_the_base_of_a_rename_that_is_pending(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        await room.prompt("edit README.md Sample => Example")
+        (applied,) = await room.apply()
+        await room.prompt("rename README.md => GUIDE.md")
+        await room.revert(applied)
+        (pending,) = await room.changes()
+        assert (pending.file_path, pending.old_path, pending.base_blob) == ("GUIDE.md", "README.md", applied.base_blob)
+        await room.apply()
+        assert not (room.repository / "README.md").exists()
+        assert "Example" in (room.repository / "GUIDE.md").read_text()
+
+
+async def test_a_revert_finds_what_was_edited_by_hand(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        await room.prompt("write a.txt one; write b.txt one")
+        applied = await room.apply()
+        for path in ("a.txt", "b.txt"):
+            (room.worktree / path).write_text("mine\n")
+        await room.revert(applied[0])
+        pending = await room.changes()
+        assert [(row.file_path, row.authors) for row in pending] == [("a.txt", ("user",)), ("b.txt", ("user",))]
