@@ -185,7 +185,10 @@ class _Survey:
             return [self._clash(move, "a file is where a folder has to be", None)]
         if target is not None and not self._will_be_free(after.path, target):
             return [self._clash(move, "something else is at the new name", target)]
-        changed = self._change(move, before, after, source) or [_Write(after, source.content, source.mode)]
+        changed = self._change(move, before, after, source)
+        if not changed:
+            moved = _Write(after, source.content, source.mode)
+            changed.append(self._keeping_bits(moved, source, changes_mode=before.mode != after.mode))
         return changed if isinstance(changed[0], _Clash) else [_Removal(before.path), *changed]
 
     def _change(self, move: Move, before: Side, after: Side, there: FileState) -> list[_Step]:

@@ -162,12 +162,16 @@ class WorktreeRoot:
                 parts = parts[:-1]
 
     def move_in(self, prepared: str, path: str) -> None:
-        """Put what was prepared in its place, in one step; missing folders are made."""
+        """Put what was prepared in its place, in one step; missing folders are made, empty ones give way."""
         with (
             self._place(prepared, follow=False, make=False) as (source, name),
             self._place(path, follow=False, make=True) as (target, final),
         ):
-            os.rename(name, final, src_dir_fd=source, dst_dir_fd=target)
+            try:
+                os.rename(name, final, src_dir_fd=source, dst_dir_fd=target)
+            except IsADirectoryError:
+                _remove_folders(target, final)
+                os.rename(name, final, src_dir_fd=source, dst_dir_fd=target)
 
     def remove(self, path: str) -> None:
         """Delete the file or link at `path` itself, and the folders that this empties."""
@@ -443,6 +447,14 @@ def _write_temporary(
         os.unlink(name, dir_fd=folder)
         raise
     return name
+
+
+def _remove_folders(folder: int, name: str) -> None:
+    """A folder with nothing but folders in it; one that holds anything else stays."""
+    for _, children, _, fd in os.fwalk(name, topdown=False, dir_fd=folder):
+        for child in children:
+            os.rmdir(child, dir_fd=fd)
+    os.rmdir(name, dir_fd=folder)
 
 
 def _move_in(folder: int, temporary: str, name: str) -> None:

@@ -126,6 +126,22 @@ async def test_a_renamed_and_edited_file_is_merged_into_its_new_name(tmp_path: P
     assert not (room.repo / "old").exists()
 
 
+async def test_a_renamed_file_keeps_the_executable_bit_of_the_checkout(tmp_path: Path) -> None:
+    room = await open_room(tmp_path, SAMPLE)
+    (room.repo / "script.sh").chmod(0o755)
+    (room.worktree / "script.sh").rename(room.worktree / "run.sh")
+    await apply(room)
+    assert (room.repo / "run.sh").stat().st_mode & 0o111 == 0o111
+
+
+async def test_an_empty_folder_gives_way_to_a_file(tmp_path: Path) -> None:
+    room = await open_room(tmp_path, SAMPLE)
+    (room.repo / "notes/old").mkdir(parents=True)
+    (room.worktree / "notes").write_text("new\n")
+    await apply(room)
+    assert (room.repo / "notes").read_text() == "new\n"
+
+
 def edit_same_line(repo: Path) -> None:
     write_files(repo, {"src/long.py": TEXT.replace("line 3\n", "person\n")})
 
