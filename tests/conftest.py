@@ -93,6 +93,7 @@ _door = pytest.StashKey[str]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-agents", action="store_true", help="also run every real agent (./dev test --all-agents)")
+    parser.addoption("--ledger", action="store_true", help="the ledger's machine at full length (./dev test --ledger)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
