@@ -70,6 +70,7 @@ function ReviewForm({ id, view, open }: { id: string; view: View; open: readonly
   const [chosen, setChosen] = useState<string | null>(null);
   const usable = (providers ?? []).filter((provider) => obstacleOf(provider) === null);
   const last = Object.values(view.facts.tasks).toSorted((a, b) => (a.created_at < b.created_at ? 1 : -1))[0]?.agent;
+  const unsent = open.filter(({ sent_at, sent_replies, replies }) => sent_at === null || replies.length > sent_replies).length;
   const agent = usable.find((provider) => provider.id === (chosen ?? last)) ?? usable[0];
   return (
     <form
@@ -82,7 +83,7 @@ function ReviewForm({ id, view, open }: { id: string; view: View; open: readonly
     >
       <textarea
         aria-label="More to say"
-        placeholder={`${countOf(open.length, "open comment")}; more to say?`}
+        placeholder={`${countOf(open.length, "open comment")}, ${unsent} not sent yet. More to say?`}
         rows={1}
         value={words}
         onChange={(event) => setWords(event.target.value)}

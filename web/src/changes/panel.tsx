@@ -4,13 +4,13 @@ import { Keyboard, Maximize2, Minimize2, X } from "lucide-react";
 import { useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 
 import { useAction } from "../actions.ts";
-import { IconButton } from "../controls.tsx";
+import { IconButton, Trouble } from "../controls.tsx";
 import type { View } from "../fold.ts";
 import { useKept } from "../kept.ts";
 import { prefer, usePreferences } from "../preferences.ts";
-import type { Session } from "../protocol.ts";
+import type { Change, Session } from "../protocol.ts";
 import { editSession } from "../sessions.ts";
-import { usePane } from "../store.ts";
+import { dismiss, usePane } from "../store.ts";
 import { Checkpoints } from "./checkpoints.tsx";
 import { Comments, openThreads } from "./comments.tsx";
 import { applyAll } from "./deeds.ts";
@@ -93,6 +93,7 @@ export function Changes({ id, view, onClose }: ChangesProps) {
         {tab === "decisions" && <Ledger id={id} view={view} />}
       </div>
       {hasKeys && <Keys />}
+      <Announcer changes={Object.values(view.facts.changes)} />
       <div className="flex h-9 shrink-0 items-center gap-2 border-t border-line px-2.5">
         <AutoApply session={view.facts.session} />
         <select
@@ -161,9 +162,21 @@ function Count({ count }: { count: number }): ReactNode {
   return count > 0 && <span className="rounded-full bg-sunken px-1.5 text-2xs font-normal tabular-nums">{count}</span>;
 }
 
+/** For those who do not see a file leave the list. */
+function Announcer({ changes }: { changes: readonly Change[] }) {
+  let newest: Change | undefined;
+  for (const change of changes) if (change.decided_at !== null && change.decided_at > (newest?.decided_at ?? "")) newest = change;
+  return (
+    <p role="status" className="sr-only">
+      {newest && newest.status !== "superseded" && `${newest.file_path} is ${newest.status}`}
+    </p>
+  );
+}
+
 function AutoApply({ session }: { session: Session }) {
   const deed = usePane((state) => state.deeds[`session:${session.id}`]);
   const isOn = session.auto_apply;
+  if (deed?.state === "refused") return <Trouble words={deed.words} onDismiss={() => dismiss(`session:${session.id}`)} />;
   return (
     <span className="flex min-w-0 items-center gap-2 text-xs">
       <button

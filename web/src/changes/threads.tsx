@@ -4,7 +4,7 @@ import { Check, CornerDownRight, RotateCcw, Send } from "lucide-react";
 import { useEffect, useRef, type ReactNode } from "react";
 
 import { Badge, Button, FIELD, Spinner, Trouble } from "../controls.tsx";
-import { useKept } from "../kept.ts";
+import { keep, useKept } from "../kept.ts";
 import type { Comment } from "../protocol.ts";
 import { dismiss } from "../store.ts";
 import { clockOf } from "../words.ts";
@@ -116,6 +116,8 @@ export function WordsForm({ name, label, verb, isBusy, isSmall = false, onSend, 
   const send = async () => {
     if (!words.trim() || isBusy) return;
     if (!(await onSend(words.trim()))) return;
+    // The form may be gone before it could forget its draft.
+    keep(`coder.words.${name}`, "");
     setWords("");
     onCancel?.();
   };
