@@ -1,61 +1,34 @@
 """Decisions about changes: apply, reject, revert; whole files, hunks or lines; all of a request or nothing."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from coder.changes import Changes
-from coder.errors import CoderError, Conflict, InvalidInput, MergeConflict, NotFound, WrongState
+from coder.errors import CoderError, InvalidInput, MergeConflict, NotFound, WrongState
 from coder.failpoints import failpoint
 from coder.journal import Commit, Journal
-from coder.model.changes import USER, Change, ChangeStatus, FileDifference, HunkChoice, QueuedDecision, Target
+from coder.model.changes import USER, Change, ChangeStatus, FileDifference, Target
 from coder.model.decisions import Decision, DecisionState, Pick
-from coder.model.events import ChangeDecided, ChangeRecorded, Error, HostNote
-from coder.model.tasks import Fault, TaskState
-from coder.model.values import new_id, now
+from coder.model.events import Error
+from coder.model.tasks import TaskState
+from coder.picks import Chosen, cut_out, decide, narrow, refuse_queued
 from coder.plans import Plans, new_decision
 from coder.protocol import Page
-from coder.store import agent_sessions, changes, decisions, sessions, tasks
+from coder.rejections import Carried, Rejections, end_rejection
+from coder.store import changes, decisions, sessions, tasks
 from coder.store.database import Store
 from coder.targets import Targets
 from coder.workspaces import Workspace
 from coder.worktrees import tree
-from coder.worktrees.hunks import Parts, cut_apply, cut_reject
+from coder.worktrees.hunks import cut_apply, cut_reject
 from coder.worktrees.moves import Move, move_in_tree
-from coder.worktrees.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 """By whom changes are applied in a session with `auto_apply`."""
-
-TOLD_FILES = 50
-"""An agent is told of so many turned down files by name."""
-
-Cut = Callable[[Shadow, FileDifference, Sequence[HunkChoice]], Awaitable[Parts]]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A change and the part of it that a decision is about."""
-
-    change: Change
-    hunks: tuple[HunkChoice, ...] | None
-    part: FileDifference
-    left: FileDifference | None
-
-    @property
-    def pick(self) -> Pick:
-        return Pick(change_id=self.change.id, hunks=self.hunks)
-
-
-@dataclass(frozen=True)
-class Carried:
-    """A queued decision that was carried out in the worktree, or did not fit."""
-
-    decision: Decision
-    error: Fault | None = None
 
 
 @dataclass(frozen=True)
@@ -75,12 +48,15 @@ class Survey:
 class Decisions:
     """Carries out what people decide, one request at a time per session."""
 
-    def __init__(self, store: Store, journal: Journal, plans: Plans, targets: Targets, changes: Changes) -> None:
+    def __init__(
+        self, store: Store, journal: Journal, plans: Plans, targets: Targets, changes: Changes, rejections: Rejections
+    ) -> None:
         self._store = store
         self._journal = journal
         self._plans = plans
         self._targets = targets
         self._changes = changes
+        self._rejections = rejections
 
     async def apply(
         self, picks: Sequence[Pick], *, by: str, reason: str | None = None, target: Target = "checkout"
@@ -97,8 +73,8 @@ class Decisions:
                 nothing was written.
         """
         async with self._deciding(picks, ChangeStatus.PENDING) as (held, rows):
-            _refuse_queued(rows, picks)
-            chosen = [await _cut(held.shadow, row, pick, cut_apply) for row, pick in zip(rows, picks, strict=True)]
+            refuse_queued(rows, picks)
+            chosen = [await cut_out(held.shadow, row, pick, cut_apply) for row, pick in zip(rows, picks, strict=True)]
             moves = [Move.forward(each.part) for each in chosen]
             base = await move_in_tree(held.shadow, held.worktree.base_tree, moves)
             decision = new_decision("apply", held.session_id, [each.pick for each in chosen], by, reason, target)
@@ -106,10 +82,10 @@ class Decisions:
                 async with self._journal.commit(held.session_id) as commit:
                     await landing.end(commit)
                     applied = ChangeStatus.APPLIED
-                    decided = [await _decide(commit, each, decision, applied, landing.commit) for each in chosen]
+                    decided = [await decide(commit, each, decision, applied, landing.commit) for each in chosen]
                     for each in chosen:
                         if each.left is not None:
-                            await _narrow(commit, each.change, each.left)
+                            await narrow(commit, each.change, each.left)
                     await self._changes.move_trees(commit, held, base=base, committed=landing.committed)
                     failpoint("decision.recorded")
             return tuple(decided)
@@ -123,18 +99,18 @@ class Decisions:
             InvalidInput: a hunk or line that cannot be picked. In all of them nothing was written.
         """
         async with self._deciding(picks, ChangeStatus.PENDING) as (held, rows):
-            _refuse_queued(rows, picks)
-            chosen = [await _cut(held.shadow, row, pick, cut_reject) for row, pick in zip(rows, picks, strict=True)]
+            refuse_queued(rows, picks)
+            chosen = [await cut_out(held.shadow, row, pick, cut_reject) for row, pick in zip(rows, picks, strict=True)]
             decision = new_decision("reject", held.session_id, [each.pick for each in chosen], by, reason)
             if await self.is_turn_running(held.session_id):
-                return await self._queue(decision, chosen)
+                return await self._rejections.queue(decision, chosen)
             moves = [Move.backward(each.part) for each in chosen]
             async with self._plans.written(held, decision, held.worktree.worktree_path, moves) as end:
                 taken = await tree.take_snapshot(held.shadow)
                 found = await tree.differences(held.shadow, held.worktree.base_tree, taken.tree)
                 async with self._journal.commit(held.session_id) as commit:
                     await end(commit)
-                    decided = [await _decide(commit, each, decision, ChangeStatus.REJECTED) for each in chosen]
+                    decided = [await decide(commit, each, decision, ChangeStatus.REJECTED) for each in chosen]
                     await self._changes.record(commit, held.session_id, found, agent=USER, narrowed=_rests(chosen))
                     await self._changes.move_trees(commit, held, new=taken.tree)
                     failpoint("decision.recorded")
@@ -163,7 +139,7 @@ class Decisions:
                 async with self._journal.commit(held.session_id) as commit:
                     await landing.end(commit)
                     chosen = [Chosen(row, None, row, None) for row in rows]
-                    decided = [await _decide(commit, each, decision, ChangeStatus.REVERTED) for each in chosen]
+                    decided = [await decide(commit, each, decision, ChangeStatus.REVERTED) for each in chosen]
                     await self._changes.record(commit, held.session_id, by_hand, agent=USER)
                     pending = await changes.pending(commit.connection, held.session_id)
                     await self._changes.record(
@@ -215,22 +191,6 @@ class Decisions:
                 # somebody was faster
                 return
 
-    async def withdraw(self, id: str, by: str) -> Decision:
-        """Take a queued decision back before it is carried out.
-
-        Raises:
-            NotFound: no such decision. WrongState: it is not queued any more.
-        """
-        async with self._store.connection() as connection:
-            session_id = (await decisions.get(connection, id)).session_id
-        async with self._plans.hold(session_id):
-            async with self._journal.commit(session_id) as commit:
-                queued, done = (DecisionState.QUEUED,), DecisionState.WITHDRAWN
-                decision = await decisions.end(commit.connection, id, queued, done)
-                await _show_queued(commit, decision, is_queued=False)
-        logger.info("decision withdrawn", extra={"session": session_id, "decision": id, "by": by})
-        return decision
-
     async def list(
         self, session_id: str, state: DecisionState | None, cursor: str | None, limit: int
     ) -> Page[Decision]:
@@ -246,7 +206,7 @@ class Decisions:
         Only where no turn writes in the worktree. `record` the survey inside, or what was carried out is taken back.
         """
         async with self._plans.hold(session_id) as held:
-            carried = await self._carry_out_queued(held)
+            carried = await self._rejections.carry_out(held)
             try:
                 taken = await tree.take_snapshot(held.shadow)
                 found = await tree.differences(held.shadow, held.worktree.base_tree, taken.tree)
@@ -261,24 +221,10 @@ class Decisions:
         session_id = survey.held.session_id
         rests: dict[str, str | None] = {}
         for carried in survey.carried:
-            rests |= await _end_queued(commit, carried)
+            rests |= await end_rejection(commit, carried)
         await self._changes.record(commit, session_id, survey.differences, agent=agent, task_id=task_id, narrowed=rests)
         base = survey.held.worktree.base_tree
         await self._changes.move_trees(commit, survey.held, base=base, new=survey.snapshot.tree)
-
-    async def tell(self, commit: Commit, session_id: str, agent: str) -> str | None:
-        """What has happened to the agent's files without it, in one message; it counts as told with the commit."""
-        told = await agent_sessions.told(commit.connection, session_id, agent)
-        if told is None:
-            return None
-        news = await decisions.to_tell(commit.connection, session_id, told)
-        if not news:
-            return None
-        rejected = await changes.of_decisions(commit.connection, [decision.id for _, decision in news])
-        await agent_sessions.set_told(commit.connection, session_id, agent, news[-1][0])
-        note = _note_of([decision for _, decision in news], rejected)
-        commit.append(HostNote(text=note), agent=agent)
-        return note
 
     async def reconcile(self) -> None:
         """After a crash: take back what was cut off, and carry out what was queued for the end of its turn."""
@@ -318,27 +264,6 @@ class Decisions:
                     raise changes.decided_already(row, state)
             yield held, rows
 
-    async def _queue(self, decision: Decision, chosen: Sequence[Chosen]) -> tuple[Change, ...]:
-        picks = tuple(each.pick.model_copy(update={"part": each.part}) for each in chosen)
-        queued = decision.model_copy(update={"state": DecisionState.QUEUED, "picks": picks})
-        async with self._journal.commit(decision.session_id) as commit:
-            await decisions.insert(commit.connection, queued)
-            return await _show_queued(commit, queued, is_queued=True)
-
-    async def _carry_out_queued(self, held: Workspace) -> Sequence[Carried]:
-        async with self._store.connection() as connection:
-            waiting = await decisions.list_open(connection, held.session_id)
-        carried: list[Carried] = []
-        for decision in (each.decision for each in waiting):
-            if decision.state is DecisionState.QUEUED:
-                moves = [Move.backward(pick.part) for pick in decision.picks if pick.part is not None]
-                try:
-                    await self._plans.write_queued(held, decision, moves)
-                    carried.append(Carried(decision))
-                except MergeConflict as error:
-                    carried.append(Carried(decision, Fault(code=error.stable_code, message=str(error))))
-        return carried
-
     async def _present_tree(self, held: Workspace) -> str:
         """What the worktree holds: its last snapshot while a turn is at it."""
         if held.worktree.last_tree is not None and await self.is_turn_running(held.session_id):
@@ -346,133 +271,5 @@ class Decisions:
         return (await tree.take_snapshot(held.shadow)).tree
 
 
-async def _cut(shadow: Shadow, row: Change, pick: Pick, cut: Cut) -> Chosen:
-    if pick.hunks is None:
-        return Chosen(row, None, row, None)
-    parts = await cut(shadow, row, pick.hunks)
-    return Chosen(row, pick.hunks, parts.chosen, parts.left)
-
-
-def _refuse_queued(rows: Sequence[Change], picks: Sequence[Pick]) -> None:
-    for row, pick in zip(rows, picks, strict=True):
-        for queued in row.queued:
-            wanted = None if pick.hunks is None else {choice.id for choice in pick.hunks}
-            taken = None if queued.hunks is None else {choice.id for choice in queued.hunks}
-            if wanted is None or taken is None or wanted & taken:
-                raise Conflict(
-                    f"{row.file_path} is rejected at the end of the turn already",
-                    code="decision_queued",
-                    decision_id=queued.decision_id,
-                    change=row.model_dump(mode="json"),
-                )
-
-
-async def _decide(
-    commit: Commit, chosen: Chosen, decision: Decision, status: ChangeStatus, held_by: str | None = None
-) -> Change:
-    """The decided row: the change itself, or for a part of it a row of its own; `held_by` is a commit on the branch."""
-    change = chosen.change
-    target = decision.target if decision.verb == "apply" else None
-    if chosen.left is None:
-        decided = await changes.decide(
-            commit.connection,
-            change.id,
-            change.status,
-            status,
-            by=decision.by,
-            reason=decision.reason,
-            target=target,
-            commit=held_by,
-            decision_id=decision.id,
-        )
-    else:
-        decided = Change(
-            **{name: getattr(chosen.part, name) for name in FileDifference.model_fields},
-            id=new_id("chg"),
-            session_id=change.session_id,
-            task_id=change.task_id,
-            agent=change.agent,
-            status=status,
-            created_at=change.created_at,
-            decided_at=now(),
-            decided_by=decision.by,
-            reason=decision.reason,
-            contributors=change.contributors,
-            is_secret=change.is_secret,
-            split_from=change.id,
-            target=target,
-            commit=held_by,
-            decision_id=decision.id,
-        )
-        await changes.insert_many(commit.connection, [decided])
-    commit.append(ChangeDecided(change=decided), agent=decided.agent, task_id=decided.task_id)
-    return decided
-
-
-async def _narrow(commit: Commit, change: Change, left: FileDifference) -> None:
-    row = await changes.narrow(commit.connection, change.id, left, change.contributors)
-    commit.append(ChangeRecorded(change=row), agent=row.agent, task_id=row.task_id)
-
-
 def _rests(chosen: Sequence[Chosen]) -> dict[str, str | None]:
     return {each.change.file_path: each.left.new_blob for each in chosen if each.left is not None}
-
-
-async def _show_queued(commit: Commit, decision: Decision, *, is_queued: bool) -> tuple[Change, ...]:
-    """Add the decision to what its changes show as queued, or take it off."""
-    shown: list[Change] = []
-    for pick in decision.picks:
-        change = await changes.get(commit.connection, pick.change_id)
-        if change.status is not ChangeStatus.PENDING:
-            continue
-        others = [each for each in change.queued if each.decision_id != decision.id]
-        mine = QueuedDecision(
-            decision_id=decision.id, verb="reject", by=decision.by, hunks=pick.hunks, reason=decision.reason
-        )
-        row = await changes.set_queued(commit.connection, change.id, [*others, mine] if is_queued else others)
-        commit.append(ChangeRecorded(change=row), agent=row.agent, task_id=row.task_id)
-        shown.append(row)
-    return tuple(shown)
-
-
-async def _end_queued(commit: Commit, carried: Carried) -> dict[str, str | None]:
-    """Record what became of a queued decision; the new sides of what it left pending, by path."""
-    decision = carried.decision
-    if carried.error is not None:
-        queued, done = (DecisionState.QUEUED,), DecisionState.REFUSED
-        await decisions.end(commit.connection, decision.id, queued, done, error=carried.error)
-        commit.append(Error(code="decision_refused", message=f"not rejected: {carried.error.message}"))
-        await _show_queued(commit, decision, is_queued=False)
-        return {}
-    await decisions.end(commit.connection, decision.id, (DecisionState.UNDERWAY,), DecisionState.DONE)
-    rests: dict[str, str | None] = {}
-    for pick in decision.picks:
-        change = await changes.get(commit.connection, pick.change_id)
-        if change.status is not ChangeStatus.PENDING or pick.part is None:
-            continue
-        left = None if pick.hunks is None or pick.part.sides == change.sides else change
-        await _decide(commit, Chosen(change, pick.hunks, pick.part, left), decision, ChangeStatus.REJECTED)
-        if left is not None:
-            rests[change.file_path] = pick.part.base_blob
-    await _show_queued(commit, decision, is_queued=False)
-    return rests
-
-
-def _note_of(news: Sequence[Decision], rejected: Sequence[Change]) -> str:
-    lines = ["[Note from the host: files in this worktree were changed since your last turn.]"]
-    reasons = {decision.id: decision.reason for decision in news}
-    for change in rejected[:TOLD_FILES]:
-        part = "part of your change was" if change.split_from else "your change was"
-        reason = reasons.get(change.decision_id or "")
-        extent = f"+{change.added_lines} -{change.deleted_lines} lines"
-        lines.append(
-            f"- {change.file_path}: {part} turned down and taken out ({extent})" + (f": {reason}" if reason else "")
-        )
-    if len(rejected) > TOLD_FILES:
-        lines.append(f"- and {len(rejected) - TOLD_FILES} more files")
-    if any(decision.verb == "restore" for decision in news):
-        lines.append("- the files were brought back to an earlier checkpoint")
-    if any(decision.verb == "update" for decision in news):
-        lines.append("- the project's default branch was brought in")
-    lines.append("Read a file again before you build on it, and do not repeat what was turned down.")
-    return "\n".join(lines)

@@ -28,6 +28,7 @@ from coder.pool import AgentPool, PoolLimits, open_pool
 from coder.processes.supervisor import open_supervisor
 from coder.projects import Projects
 from coder.providers.providers import Providers, open_providers
+from coder.rejections import Rejections
 from coder.sessions import Sessions
 from coder.settings import Settings, inherited_environment
 from coder.setups import Setups, open_setups
@@ -60,6 +61,7 @@ class Host:
     changes: Changes
     comments: Comments
     decisions: Decisions
+    rejections: Rejections
     checkpoints: Checkpoints
     branches: Branches
     projects: Projects
@@ -127,7 +129,8 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         changes = Changes(store, workspaces, settings.secret_patterns, follow)
         plans = Plans(store, workspaces)
         targets = Targets(workspaces, plans, providers.label)
-        decisions = Decisions(store, journal, plans, targets, changes)
+        rejections = Rejections(store, journal, plans)
+        decisions = Decisions(store, journal, plans, targets, changes, rejections)
         checkpoints = Checkpoints(store, journal, workspaces, plans, changes, decisions)
         setups = await enter(
             open_setups(store, journal, workspaces, supervisor, environment, lambda: dispatcher.wake())
@@ -195,6 +198,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             changes=changes,
             comments=Comments(store, journal, workspaces, dispatcher.submit),
             decisions=decisions,
+            rejections=rejections,
             checkpoints=checkpoints,
             branches=Branches(
                 store,

@@ -30,6 +30,7 @@ from coder.model.permissions import PermissionOption, PermissionOutcome
 from coder.model.sessions import AgentSessionStatus, Session
 from coder.model.tasks import Fault, Task, TaskState
 from coder.model.tool_calls import ToolCall
+from coder.notes import tell
 from coder.permissions import Permissions
 from coder.pool import AgentPool, Lease
 from coder.providers.probes import ways_to_sign_in
@@ -281,7 +282,7 @@ class Turns:
         async with self._journal.commit(task.session_id) as commit:
             turn.announce(commit)
             if not task.input.startswith("/"):
-                note = await self._decisions.tell(commit, task.session_id, task.agent)
+                note = await tell(commit, task.session_id, task.agent)
             await tasks.mark_sent(commit.connection, task.id, task.attempt)
             await agent_sessions.set_status(commit.connection, task.session_id, task.agent, AgentSessionStatus.ACTIVE)
             status = AgentStatusChanged(agent=task.agent, status="working")

@@ -16,7 +16,7 @@ async def list_decisions(host: Host, call: Call[Nothing, DecisionsQuery]) -> Pag
 
 
 async def withdraw_decision(host: Host, call: Call[Nothing, Nothing]) -> Decision:
-    return await host.decisions.withdraw(call.path["id"], call.by)
+    return await host.rejections.withdraw(call.path["id"], call.by)
 
 
 routes = [

@@ -25,6 +25,7 @@ from coder.model.tasks import Task, TaskState
 from coder.model.values import new_id, now, short_id
 from coder.plans import Plans
 from coder.protocol import BranchIncoming
+from coder.rejections import Rejections
 from coder.store import checkpoints, projects, session_worktrees, sessions, tasks
 from coder.store.database import Store, open_store
 from coder.targets import Targets
@@ -44,6 +45,7 @@ class Desk:
     workspaces: Workspaces
     changes: Changes
     decisions: Decisions
+    rejections: Rejections
     checkpoints: Checkpoints
     branches: Branches
 
@@ -145,11 +147,12 @@ async def open_desk(home: Path, database_url: str) -> AsyncGenerator[Desk]:
         workspaces = Workspaces(store, home / "shadows")
         changes, plans = Changes(store, workspaces, (), follow), Plans(store, workspaces)
         targets = Targets(workspaces, plans, label=lambda agent: agent)
-        decisions = Decisions(store, journal, plans, targets, changes)
+        rejections = Rejections(store, journal, plans)
+        decisions = Decisions(store, journal, plans, targets, changes, rejections)
         checkpoints = Checkpoints(store, journal, workspaces, plans, changes, decisions)
         roster = Roster(require_usable=_nobody, submit=_nobody)
         branches = Branches(store, journal, workspaces, plans, targets, changes, roster)
-        yield Desk(home, store, journal, workspaces, changes, decisions, checkpoints, branches)
+        yield Desk(home, store, journal, workspaces, changes, decisions, rejections, checkpoints, branches)
 
 
 def _nobody(_: object) -> NoReturn:

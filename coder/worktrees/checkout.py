@@ -5,7 +5,6 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from coder.errors import CoderError, InvalidInput, MergeConflict, NotFound, PathEscape
@@ -13,64 +12,15 @@ from coder.failpoints import failpoint
 from coder.model.decisions import FileSide, Plan, PlannedWrite
 from coder.model.values import Json
 from coder.worktrees.git import run_in_thread
-from coder.worktrees.moves import EXECUTABLE, LINK, PLAIN, Move, Side, is_mergeable, merge_text
+from coder.worktrees.moves import EXECUTABLE, LINK, PLAIN, Move
 from coder.worktrees.names import shown_name, stored_name
 from coder.worktrees.paths import FileState, WorktreeRoot, open_root
 from coder.worktrees.shadow import Shadow
+from coder.worktrees.steps import Clash, Merge, Removal, Survey, Write, merged_step, parents_of, refusal_of
 
 logger = logging.getLogger(__name__)
 
-_SHOWN_LIMIT = 256 * 1024
-
 BeforeWrite = Callable[[Plan], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class _Write:
-    side: Side
-    content: bytes
-    mode: int | None
-    """Permissions of the file that is replaced."""
-
-
-@dataclass(frozen=True)
-class _Merge:
-    """A write whose content has yet to be merged from three."""
-
-    move: Move
-    write: _Write
-    current: bytes
-    base: bytes
-
-
-@dataclass(frozen=True)
-class _Removal:
-    path: str
-
-
-@dataclass(frozen=True)
-class _Clash:
-    file_path: str
-    reason: str
-    base: bytes | None
-    checkout: bytes | None
-    change: bytes | None
-    merged: bytes | None = None
-    """The file with git's conflict markers."""
-
-    @property
-    def shown(self) -> Json:
-        return {
-            "file_path": self.file_path,
-            "reason": self.reason,
-            "base": _shown_text(self.base),
-            "checkout": _shown_text(self.checkout),
-            "change": _shown_text(self.change),
-            "merged": _shown_text(self.merged),
-        }
-
-
-_Step = _Write | _Merge | _Removal | _Clash
 
 
 async def write_back(
@@ -86,13 +36,13 @@ async def write_back(
     """
     blobs = await shadow.read_blobs(blob for move in moves for blob in move.blobs)
     with open_root(place) as root:
-        survey = _Survey(root, moves, blobs)
+        survey = Survey(root, moves, blobs)
         steps = await run_in_thread(survey.steps)
-        merged = [await _merged(shadow, step) if isinstance(step, _Merge) else step for step in steps]
-        clashes = [step for step in merged if isinstance(step, _Clash)]
+        merged = [await merged_step(shadow, step) if isinstance(step, Merge) else step for step in steps]
+        clashes = [step for step in merged if isinstance(step, Clash)]
         if clashes:
-            raise _conflict(clashes)
-        writes = [step for step in merged if isinstance(step, _Write | _Removal)]
+            raise refusal_of(clashes)
+        writes = [step for step in merged if isinstance(step, Write | Removal)]
         if not writes:
             return None
         names = _BlobNames(shadow, blobs)
@@ -121,155 +71,6 @@ async def take_back(shadow: Shadow, plan: Plan) -> list[str]:
         return await run_in_thread(lambda: _TakingBack(root, plan, blobs).run())
 
 
-class _Survey:
-    """Decides file by file what has to be done; reads the checkout and changes nothing."""
-
-    def __init__(self, root: WorktreeRoot, moves: Sequence[Move], blobs: Mapping[str, bytes]) -> None:
-        self._root = root
-        self._moves = moves
-        self._blobs = blobs
-        self._vacated = {move.vacated for move in moves if move.vacated is not None}
-        self.seen: dict[str, FileState | None] = {}
-        """What was found at every path that may be touched."""
-
-    def steps(self) -> list[_Step]:
-        return [step for move in self._moves for step in self._decide(move)]
-
-    def _decide(self, move: Move) -> list[_Step]:
-        try:
-            match move.before, move.after:
-                case None, Side() as after:
-                    return self._create(move, after)
-                case Side() as before, None:
-                    return self._delete(move, before)
-                case Side() as before, Side() as after if before.path == after.path:
-                    return self._edit(move, before, after)
-                case Side() as before, Side() as after:
-                    return self._rename(move, before, after)
-                case _:
-                    return []
-        except (InvalidInput, PathEscape) as error:
-            return [self._clash(move, str(error), None)]
-
-    def _create(self, move: Move, after: Side) -> list[_Step]:
-        there = self._look(after.path)
-        if there is not None and self._holds(there, after):
-            return []
-        if self._is_blocked(after.path):
-            return [self._clash(move, "a file is where a folder has to be", None)]
-        if there is not None and not self._will_be_free(after.path, there):
-            return [self._clash(move, "something else is there already", there)]
-        return [_Write(after, self._blobs[after.blob], None)]
-
-    def _delete(self, move: Move, before: Side) -> list[_Step]:
-        there = self._look(before.path)
-        if there is None or there.kind == "folder":
-            return []
-        if not self._holds(there, before):
-            return [self._clash(move, "the file was edited", there)]
-        return [_Removal(before.path)]
-
-    def _edit(self, move: Move, before: Side, after: Side) -> list[_Step]:
-        there = self._look(before.path)
-        if there is None:
-            return [self._clash(move, "the file is gone", None)]
-        return self._change(move, before, after, there)
-
-    def _rename(self, move: Move, before: Side, after: Side) -> list[_Step]:
-        source, target = self._look(before.path), self._look(after.path)
-        if source is None:
-            if target is not None and self._holds(target, after):
-                return []
-            return [self._clash(move, "the file is gone", None)]
-        if self._is_blocked(after.path):
-            return [self._clash(move, "a file is where a folder has to be", None)]
-        if target is not None and not self._will_be_free(after.path, target):
-            return [self._clash(move, "something else is at the new name", target)]
-        changed = self._change(move, before, after, source)
-        if not changed:
-            moved = _Write(after, source.content, source.mode)
-            changed.append(self._keeping_bits(moved, source, changes_mode=before.mode != after.mode))
-        return changed if isinstance(changed[0], _Clash) else [_Removal(before.path), *changed]
-
-    def _change(self, move: Move, before: Side, after: Side, there: FileState) -> list[_Step]:
-        """From what is there to `after`; nothing to do when it is that already."""
-        changes_kind = before.is_link != after.is_link
-        changes_mode = before.mode != after.mode and not changes_kind
-        mode = there.mode if there.kind == "file" and not changes_kind else None
-        wanted = _Write(after, self._blobs[after.blob], mode)
-        if self._holds(there, after):
-            is_right = not changes_mode or bool(there.mode & 0o100) == (after.mode == EXECUTABLE)
-            return [] if is_right else [wanted]
-        if self._holds(there, before):
-            return [self._keeping_bits(wanted, there, changes_mode=changes_mode)]
-        if there.kind != "file" or before.is_link or after.is_link:
-            return [self._clash(move, "it is not the same kind of file any more", there)]
-        base, new = self._blobs[before.blob], wanted.content
-        if not all(is_mergeable(text) for text in (base, new, there.content)):
-            return [self._clash(move, "both sides changed a file that cannot be merged", there)]
-        write = self._keeping_bits(wanted, there, changes_mode=changes_mode)
-        return [_Merge(move, write, there.content, base)]
-
-    def _keeping_bits(self, write: _Write, there: FileState, *, changes_mode: bool) -> _Write:
-        """The checkout's own executable bit stays unless the change is about it."""
-        if changes_mode or write.side.is_link or there.kind != "file":
-            return write
-        mode = EXECUTABLE if there.mode & 0o100 else PLAIN
-        return _Write(Side(write.side.path, mode, write.side.blob), write.content, write.mode)
-
-    def _look(self, path: str) -> FileState | None:
-        if path not in self.seen:
-            try:
-                self.seen[path] = self._root.state(path)
-            except PathEscape:
-                # a link where a folder should be: fine when this very set of changes clears it away
-                if not self._vacated.intersection(_parents(path)):
-                    raise
-                self.seen[path] = None
-        return self.seen[path]
-
-    def _is_blocked(self, path: str) -> bool:
-        """Whether something that is no folder stands, and will stand, where a folder has to be."""
-        states = ((parent, self._root.state(parent)) for parent in _parents(path))
-        return any(state and state.kind != "folder" and parent not in self._vacated for parent, state in states)
-
-    def _will_be_free(self, path: str, there: FileState) -> bool:
-        if there.kind != "folder":
-            return path in self._vacated
-        return all(self._will_be_free(child, state) for child, state in self._children(path))
-
-    def _children(self, path: str) -> list[tuple[str, FileState]]:
-        paths = [f"{path}/{name}" for name in self._root.list_folder(path)]
-        return [(child, state) for child in paths if (state := self._root.state(child)) is not None]
-
-    def _holds(self, there: FileState, side: Side) -> bool:
-        return there.kind == ("link" if side.is_link else "file") and there.content == self._blobs[side.blob]
-
-    def _clash(self, move: Move, reason: str, there: FileState | None) -> _Clash:
-        content = there.content if there is not None and there.kind in ("file", "link") else None
-        base = self._blobs.get(move.before.blob) if move.before else None
-        change = self._blobs.get(move.after.blob) if move.after else None
-        return _Clash(move.file_path, reason, base, content, change)
-
-
-async def _merged(shadow: Shadow, step: _Merge) -> _Write | _Clash:
-    content = step.write.content
-    merged, is_clean = await merge_text(shadow, step.current, step.base, content)
-    if is_clean:
-        return _Write(step.write.side, merged, step.write.mode)
-    reason = "both sides changed the same lines"
-    return _Clash(step.move.file_path, reason, step.base, step.current, content, merged)
-
-
-def _conflict(clashes: Sequence[_Clash]) -> MergeConflict:
-    names = ", ".join(clash.file_path for clash in clashes[:5])
-    return MergeConflict(
-        f"does not fit the checkout: {names} ({clashes[0].reason})",
-        files=[clash.file_path for clash in clashes],
-        conflicts=[clash.shown for clash in clashes],
-    )
-
-
 class _BlobNames:
     """The object ids of contents; what the shadow does not hold yet is written into it."""
 
@@ -283,14 +84,14 @@ class _BlobNames:
         return self._known[content]
 
 
-async def _planned(step: _Write | _Removal, seen: Mapping[str, FileState | None], names: _BlobNames) -> PlannedWrite:
-    path = step.side.path if isinstance(step, _Write) else step.path
+async def _planned(step: Write | Removal, seen: Mapping[str, FileState | None], names: _BlobNames) -> PlannedWrite:
+    path = step.side.path if isinstance(step, Write) else step.path
     there = seen.get(path)
     before = None
     if there is not None and there.kind in ("file", "link"):
         before = FileSide(mode=_mode_of(there), blob=await names.of(there.content), permissions=there.mode)
     after = None
-    if isinstance(step, _Write):
+    if isinstance(step, Write):
         after = FileSide(mode=step.side.mode, blob=await names.of(step.content), permissions=step.mode)
     return PlannedWrite(path=shown_name(os.fsencode(path)), before=before, after=after)
 
@@ -299,13 +100,13 @@ class _Execution:
     """Writes everything beside its place, looks once more, then moves it in; a failure half-way is undone."""
 
     def __init__(
-        self, root: WorktreeRoot, plan: Plan, seen: Mapping[str, FileState | None], steps: Sequence[_Write | _Removal]
+        self, root: WorktreeRoot, plan: Plan, seen: Mapping[str, FileState | None], steps: Sequence[Write | Removal]
     ) -> None:
         self._root = root
         self._plan = plan
         self._seen = seen
-        self._writes = [step for step in steps if isinstance(step, _Write)]
-        self._removals = [step.path for step in steps if isinstance(step, _Removal)]
+        self._writes = [step for step in steps if isinstance(step, Write)]
+        self._removals = [step.path for step in steps if isinstance(step, Removal)]
         self._cleared = frozenset(self._removals)
         self._touched: list[str] = []
 
@@ -321,7 +122,7 @@ class _Execution:
             for temporary, _ in prepared:
                 self._drop(temporary)
 
-    def _prepare(self, write: _Write) -> str:
+    def _prepare(self, write: Write) -> str:
         return self._root.prepare(
             write.side.path,
             write.content,
@@ -430,7 +231,7 @@ class _TakingBack:
         return is_same_mode and there.content == self._blobs[side.blob]
 
     def _parents(self, write: PlannedWrite) -> list[str]:
-        return ["", *_parents(stored_name(write.path))]
+        return ["", *parents_of(stored_name(write.path))]
 
     def _sweep(self, folder: str) -> None:
         try:
@@ -454,14 +255,3 @@ def _mode_of(state: FileState) -> str:
     if state.kind == "link":
         return LINK
     return EXECUTABLE if state.mode & 0o100 else PLAIN
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _shown_text(content: bytes | None) -> str | None:
-    if content is None or b"\0" in content or len(content) > _SHOWN_LIMIT:
-        return None
-    return content.decode(errors="replace")

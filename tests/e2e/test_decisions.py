@@ -255,10 +255,10 @@ async def test_a_withdrawn_reject_is_not_carried_out(tmp_path: Path, database_ur
         running = await room.submit("say begun; listen")
         await room.seen(lambda record: record.event.type == "text" and record.task_id == running.id)
         (shown,) = await room.reject()
-        await room.host.decisions.withdraw(shown.queued[0].decision_id, "test")
+        await room.host.rejections.withdraw(shown.queued[0].decision_id, "test")
         assert (await room.change("notes.txt")).queued == ()
         with pytest.raises(WrongState):
-            await room.host.decisions.withdraw(shown.queued[0].decision_id, "test")
+            await room.host.rejections.withdraw(shown.queued[0].decision_id, "test")
         await room.submit("say enough", when="steer")
         await room.ended(running)
         assert (room.worktree / "notes.txt").read_text() == "agent\n"
