@@ -229,7 +229,7 @@ async def _carry_out(desk: Desk, order: Order) -> Answer:
         case "restore":
             await desk.checkpoints.restore(order.id, by="person")
         case "withdraw":
-            await decisions.withdraw(order.id, by="person")
+            await desk.rejections.withdraw(order.id, by="person")
         case "show":
             return Answer(hunks=(await desk.changes.get(order.id)).hunks)
     return Answer()
