@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -97,7 +97,10 @@ async def move_in_tree(shadow: Shadow, tree: str, moves: Sequence[Move]) -> str:
             # what one move leaves, another may fill
             if side is not None or path not in wanted:
                 wanted[path] = side
-    return await replace_in_tree(shadow, tree, wanted)
+    made = await replace_in_tree(shadow, tree, wanted)
+    if wanted.keys() - found.paths:
+        await _refuse_replaced(shadow, tree, made, moves, wanted)
+    return made
 
 
 async def replace_in_tree(shadow: Shadow, tree: str, wanted: Mapping[str, Side | None]) -> str:
@@ -126,6 +129,10 @@ class _Tree:
         self._shadow = shadow
         self._present = present
         self._vacated = {move.vacated for move in moves}
+
+    @property
+    def paths(self) -> KeysView[str]:
+        return self._present.keys()
 
     async def after(self, move: Move) -> dict[str, Side | None]:
         """What the move makes of its paths; nothing where it has been made already."""
@@ -160,6 +167,19 @@ class _Tree:
         if not is_clean:
             raise _conflict(move, "both sides changed the same lines")
         return Side(after.path, mode, await self._shadow.write_blob(merged))
+
+
+async def _refuse_replaced(
+    shadow: Shadow, tree: str, made: str, moves: Sequence[Move], wanted: Mapping[str, Side | None]
+) -> None:
+    """A new file in the place of a folder, or below another file, would take along what no move is about."""
+    options = ("-r", "-z", "--name-only", "--no-renames")
+    changed = (await shadow.git("diff-tree", *options, tree, made)).split(b"\0")[:-1]
+    gone = {os.fsdecode(name) for name in changed} - wanted.keys()
+    for move in moves if gone else ():
+        path = move.after.path if move.after else ""
+        if any(path.startswith(f"{name}/") or name.startswith(f"{path}/") for name in gone):
+            raise _conflict(move, "something else is there already")
 
 
 def _conflict(move: Move, reason: str) -> MergeConflict:

@@ -1,5 +1,6 @@
 """Decisions on hunks and lines, queued, in the ledger, and told to the agent."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -381,3 +382,16 @@ async def test_a_revert_finds_what_was_edited_by_hand(tmp_path: Path, database_u
         await room.revert(applied[0])
         pending = await room.changes()
         assert [(row.file_path, row.authors) for row in pending] == [("a.txt", ("user",)), ("b.txt", ("user",))]
+
+
+async def test_a_file_is_not_applied_without_the_folder_that_it_replaces(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        for folder in (room.worktree, room.repository):
+            shutil.rmtree(folder / "src")
+        (room.worktree / "src").write_text("now a file\n")
+        await room.prompt("say nothing")
+        with pytest.raises(MergeConflict):
+            await room.apply("src")
+        assert [change.file_path for change in await room.changes()] == ["src", "src/hello.py"]
+        await room.apply()
+        assert (room.repository / "src").read_text() == "now a file\n"

@@ -311,6 +311,7 @@ class Ledger(RuleBasedStateMachine):
             fits, fate = True, None
         elif whole:
             fits = _fits(self._files["worktree" if verb == "reject" else "checkout"], moves)
+            fits = fits and (verb == "reject" or _fits(self._base, moves))
         self._order(order, fate, fits=fits)
 
     def _pick(self, row: Change, cut: Cut | None) -> Pick:
