@@ -232,7 +232,6 @@ class Decisions:
             left = {each.decision.session_id for each in await decisions.list_open(connection)}
         for session_id in left:
             try:
-                self._plans.doubt(session_id)
                 async with self.survey(session_id) as survey:
                     async with self._journal.commit(session_id) as commit:
                         await self.record(commit, survey, agent=USER, task_id=None)

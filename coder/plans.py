@@ -39,14 +39,15 @@ class Plans:
     def __init__(self, store: Store, workspaces: Workspaces) -> None:
         self._store = store
         self._workspaces = workspaces
-        self._unsure: set[str] = set()
-        """Sessions with a plan whose end could not be stored."""
+        self._settled: set[str] = set()
+        """Sessions in which nothing is underway that nobody is at: not those that a dead host may have left, nor those
+        with a plan whose end could not be stored."""
 
     @asynccontextmanager
     async def hold(self, session_id: str) -> AsyncGenerator[Workspace]:
         """The session's workspace, for one at a time. Raises NotFound."""
         async with self._workspaces.hold(session_id) as held:
-            if session_id in self._unsure:
+            if session_id not in self._settled:
                 await self._take_back_all(held)
             yield held
 
@@ -124,7 +125,7 @@ class Plans:
 
     def doubt(self, session_id: str) -> None:
         """Something may be underway that nobody is at."""
-        self._unsure.add(session_id)
+        self._settled.discard(session_id)
 
     async def _take_back_all(self, held: Workspace, why: Fault = INTERRUPTED) -> None:
         async with self._store.connection() as connection:
@@ -132,7 +133,7 @@ class Plans:
         for each in reversed(left):
             if each.plan is not None and each.decision.state is DecisionState.UNDERWAY:
                 await self._take_back(held, each.decision, each.plan, why)
-        self._unsure.discard(held.session_id)
+        self._settled.add(held.session_id)
 
     async def _take_back(self, held: Workspace, decision: Decision, plan: Plan, why: Fault) -> None:
         ids = {"session": held.session_id, "decision": decision.id}

@@ -447,6 +447,7 @@ class Ledger(RuleBasedStateMachine):
                 self._base = carry(self._base, moves)
             case "reject":
                 if decision.was_queued:
+                    self._check_queued(decision, rows, known)
                     files["worktree"] = carry(files["worktree"], self._part_moves(decision))
                 else:
                     self._check_parts(decision, rows, known)
@@ -481,6 +482,13 @@ class Ledger(RuleBasedStateMachine):
                 assert (row.base_blob, row.base_mode) == (whole.base_blob, whole.base_mode)
             else:
                 assert (row.new_blob, row.new_mode) == (whole.new_blob, whole.new_mode)
+
+    def _check_queued(self, decision: Decision, rows: Sequence[Change], known: dict[str, Change]) -> None:
+        """What was pending until it was carried out is rejected now."""
+        sides = [row.sides for row in rows]
+        for pick in decision.picks:
+            if pick.part is not None and known[pick.change_id].status is ChangeStatus.PENDING:
+                assert pick.part.sides in sides, decision
 
     def _tokens(self, files: Tree) -> set[str]:
         text = b"\n".join(file.content for file in files.values())

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 from coder.client import Client
 from coder.model.changes import ChangeStatus
-from coder.model.decisions import DecisionState
+from coder.model.decisions import DecisionState, Pick
 from coder.protocol import Prompt
 from coder.testing.desk import Desk, open_desk
 from coder.testing.host_process import open_host_process
+from coder.testing.mortal_desk import Died, Order, open_nursery
 from coder.testing.repositories import commit_files, git, make_repository
 from coder.testing.rooms import Room, open_room
 
@@ -185,6 +187,28 @@ async def test_an_edit_after_the_crash_is_kept(tmp_path: Path, database_url: str
         await desk.decide(room.session.id, "apply")
         assert readme.read_text() == mine
         assert (room.repository / "new/deep.txt").exists()
+
+
+def test_a_queued_reject_that_was_cut_off_is_no_change_of_the_agents(database_url: str) -> None:
+    with tempfile.TemporaryDirectory() as name, open_nursery(Path(name), database_url) as nursery:
+        desk = nursery.open_desk(Path(name))
+        opened = desk.do(Order(verb="open", session_id=str(make_repository(Path(name, "repository"))))).books
+        assert opened is not None
+        id = opened.session_id
+        desk.do(Order(verb="begin_turn", session_id=id))
+        (Path(name, "worktrees", id[-10:]) / "notes.txt").write_text("agent")
+        ended = desk.do(Order(verb="end_turn", session_id=id)).books
+        assert ended is not None
+        (change,) = ended.changes
+        desk.do(Order(verb="begin_turn", session_id=id))
+        desk.do(Order(verb="reject", session_id=id, picks=(Pick(change_id=change.id),)))
+        with pytest.raises(Died):
+            desk.do(Order(verb="end_turn", session_id=id, failpoints=("decision.written",)))
+        desk = nursery.open_desk(Path(name))
+        after = desk.do(Order(verb="boot", session_id=id)).books
+        desk.close()
+    assert after is not None
+    assert [(row.id, row.status) for row in after.changes] == [(change.id, ChangeStatus.REJECTED)]
 
 
 async def turn(client: Client, session_id: str, text: str) -> None:
