@@ -82,7 +82,7 @@ export function Changes({ id, view, onClose }: ChangesProps) {
               isSplit={isSplit}
               onSplit={(next) => {
                 prefer({ isSplit: next });
-                if (next && box.current && box.current.clientWidth < SPLITTABLE) setFull(true);
+                if (next && box.current && box.current.clientWidth < SPLITTABLE && window.innerWidth > SPLITTABLE) setFull(true);
               }}
               onLedger={() => setTab("decisions")}
             />
