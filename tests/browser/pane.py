@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from coder import resources
 from coder.testing.harness import LiveHost
@@ -37,6 +37,7 @@ def chromium_path() -> str:
 async def open_browser() -> AsyncGenerator[Browser]:
     """A Chromium of this test alone, with a profile of its own that is gone afterwards."""
     path = chromium_path()
+    expect.set_options(timeout=15_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         try:
