@@ -5,11 +5,17 @@ from pathlib import Path
 
 import anyio
 
-from bench import changes, dispatch, relay, warm
+from bench import changes, dispatch, pane, relay, warm
 from bench.native_programs import compile_programs
 from bench.rows import Row, as_json, as_table
 
-BENCHES = {"relay": relay.measure, "warm": warm.measure, "dispatch": dispatch.measure, "changes": changes.measure}
+BENCHES = {
+    "relay": relay.measure,
+    "warm": warm.measure,
+    "dispatch": dispatch.measure,
+    "changes": changes.measure,
+    "pane": pane.measure,
+}
 WORK = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 
 

@@ -27,6 +27,8 @@ function fontLicences(): Plugin {
 }
 
 export default defineConfig({
+  // Also below a path of a reverse proxy: everything is asked for beside the page.
+  base: "./",
   plugins: [react(), tailwindcss(), fontLicences()],
   build: {
     license: { fileName: "licences/packages.md" },

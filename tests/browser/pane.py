@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from coder import resources
 from coder.testing.harness import LiveHost
+from coder.testing.host_process import HostProcess
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -48,7 +49,7 @@ async def open_browser() -> AsyncGenerator[Browser]:
 
 @asynccontextmanager
 async def open_pane(
-    browser: Browser, live: LiveHost, *, before: Callable[[Page], Awaitable[None]] | None = None
+    browser: Browser, live: LiveHost | HostProcess, *, before: Callable[[Page], Awaitable[None]] | None = None
 ) -> AsyncGenerator[Page]:
     """A signed-in pane in a profile of its own; `before` sees the page while it is empty.
 
@@ -64,7 +65,7 @@ async def open_pane(
         if before is not None:
             await before(page)
         await page.goto(f"{live.url}/#token={live.token}")
-        await page.get_by_role("navigation", name="Sessions").wait_for(state="attached")
+        await page.get_by_role("navigation").first.wait_for(state="attached")
         yield page
         assert not faults, faults
     finally:

@@ -10,7 +10,7 @@ from coder.model.events import Reasoning, Text, ToolCallStarted
 from coder.model.tool_calls import ContentBlock, TerminalOutput, ToolCall, ToolLocation
 from coder.testing.harness import open_live_host
 from coder.testing.repositories import make_repository
-from tests.browser.access import violations
+from tests.browser.axe import faults_of
 from tests.browser.pane import open_browser, open_pane
 from tests.browser.steps import open_session, send
 
@@ -74,7 +74,7 @@ ATTACKS = (
 
 
 async def axe_finds_nothing(page: Page, state: str) -> None:
-    found = await violations(page)
+    found = await faults_of(page)
     assert found == [], (state, found)
 
 

@@ -276,7 +276,7 @@ async def test_a_long_session_shows_its_beginning_on_demand(tmp_path: Path, data
             await page.reload()
             await expect(log).to_contain_text("The last words.")
             await expect(log).not_to_contain_text("The very first words.")
-            await page.get_by_role("button", name="Show earlier").click()
+            await expect(page.get_by_role("button", name="Show earlier")).to_be_attached()
             await page.keyboard.press("Alt+Home")
             await expect(log).to_contain_text("The very first words.")
             assert await read_whole(log) == whole

@@ -1,5 +1,5 @@
-import { RefreshCw } from "lucide-react";
-import { useEffect, useState, type ReactNode } from "react";
+import { Plus, RefreshCw } from "lucide-react";
+import { Suspense, lazy, useEffect, useState, type ReactNode } from "react";
 
 import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { ProviderSnapshot } from "./protocol.ts";
@@ -7,12 +7,17 @@ import { enableProvider, probeProviders, refreshProviders } from "./providers.ts
 import { dismiss, usePane } from "./store.ts";
 import { clockOf, countOf } from "./words.ts";
 
+const AddAgent = lazy(() => import("./add-agent.tsx"));
+const Diagnose = lazy(() => import("./diagnose.tsx"));
+
 /** Every provider: is it there, signed in, usable; and if not, what to do. */
 export function Agents() {
   const providers = usePane((state) => state.providers);
   const deed = usePane((state) => state.deeds["probe"]);
   const trouble = usePane((state) => state.deeds["providers"]);
+  const [isAdding, setAdding] = useState(false);
   useEffect(() => void refreshProviders(), []);
+  const hasOthers = providers?.some(({ id, usable }) => usable && id !== "demo") ?? true;
   return (
     <div className="h-full overflow-y-auto">
       <div className="mx-auto flex max-w-[52rem] flex-col gap-4 px-4 py-6 sm:px-8">
@@ -21,12 +26,22 @@ export function Agents() {
             <h1 className="text-xl font-semibold tracking-tight">Agents</h1>
             <p className="mt-1 text-soft">What this host can put to work, and what is missing where it cannot.</p>
           </div>
+          <Button onClick={() => setAdding(true)}>
+            <Plus aria-hidden className="size-3.5" /> Add an agent
+          </Button>
           <Button disabled={deed?.state === "busy"} onClick={() => void probeProviders(null)}>
             {deed?.state === "busy" ? <Spinner /> : <RefreshCw aria-hidden className="size-3.5" />} Refresh
           </Button>
         </div>
         {deed?.state === "refused" && <Trouble words={deed.words} onDismiss={() => dismiss("probe")} />}
         {trouble?.state === "refused" && <Trouble words={trouble.words} onDismiss={() => dismiss("providers")} />}
+        {!hasOthers && (
+          <p className="rounded-lg border border-line bg-surface px-4 py-3 text-soft">
+            Only the built-in <b className="font-medium text-ink">Demo</b> agent can work so far. It needs no key and shows how everything goes: choose it
+            in a session and say hello. To put a real agent to work, install one of those below by its line, then press Refresh.
+          </p>
+        )}
+        <Suspense>{isAdding && <AddAgent onClose={() => setAdding(false)} />}</Suspense>
         {providers === null ? (
           <p className="flex items-center gap-2 text-faint">
             <Spinner /> Loading…
@@ -45,6 +60,7 @@ export function Agents() {
 
 function ProviderRow({ provider }: { provider: ProviderSnapshot }) {
   const [isOpen, setOpen] = useState(false);
+  const [isDiagnosed, setDiagnosed] = useState(false);
   const switched = usePane((state) => state.deeds[`provider:${provider.id}`]);
   const probed = usePane((state) => state.deeds[`probe:${provider.id}`]);
   const refused = switched?.state === "refused" ? switched : probed?.state === "refused" ? probed : null;
@@ -87,6 +103,10 @@ function ProviderRow({ provider }: { provider: ProviderSnapshot }) {
         {provider.installed && provider.modes.length > 0 && <span className="text-faint">{countOf(provider.modes.length, "mode")}</span>}
         <span className="ml-auto flex items-center gap-1">
           {provider.fetched_at && <span className="text-2xs text-faint">checked {clockOf(provider.fetched_at)}</span>}
+          <Button look="quiet" className="h-6 px-1.5" onClick={() => setDiagnosed(true)}>
+            Diagnose <span className="sr-only">{provider.label}</span>
+          </Button>
+          <Suspense>{isDiagnosed && <Diagnose provider={provider} onClose={() => setDiagnosed(false)} />}</Suspense>
           <Button look="quiet" className="h-6 px-1.5" aria-label={`Check again: ${provider.label}`} disabled={probed?.state === "busy"} onClick={() => void probeProviders(provider.id)}>
             {probed?.state === "busy" ? <Spinner /> : "Check again"}
           </Button>
@@ -111,13 +131,18 @@ function ProviderRow({ provider }: { provider: ProviderSnapshot }) {
       {provider.models.length > 0 && (
         <div>
           <button type="button" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)} className="text-xs text-soft underline underline-offset-2 hover:text-ink">
-            {isOpen ? "Hide models" : "Show models"}
+            {isOpen ? "Hide models and modes" : "Show models and modes"}
           </button>
           {isOpen && (
             <ul className="mt-1.5 flex flex-wrap gap-1.5">
               {provider.models.map((model) => (
                 <li key={model.id} title={model.id} className="rounded-sm bg-sunken px-1.5 py-0.5 text-2xs">
                   {model.label}
+                </li>
+              ))}
+              {provider.modes.map((mode) => (
+                <li key={mode.id} title={mode.description ?? mode.id} className="rounded-sm border border-line px-1.5 py-0.5 text-2xs">
+                  {mode.label}
                 </li>
               ))}
             </ul>

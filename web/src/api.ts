@@ -10,6 +10,7 @@ import type {
   Comment,
   CommentStatus,
   Decision,
+  Diagnostic,
   Draft,
   FoundFile,
   JournalRecord,
@@ -46,6 +47,11 @@ export class Refusal extends Error {
 
 const PAGE = 500;
 
+/** Where the host answers: beside the page, which may lie below a path of a reverse proxy. */
+export function placeOf(path: string, page = document.baseURI): URL {
+  return new URL(`.${path}`, page);
+}
+
 async function call<Answer>(method: string, path: string, body?: unknown, key?: string): Promise<Answer> {
   const response = await answered(method, path, body, key);
   return (response.status === 204 ? undefined : await response.json()) as Answer;
@@ -57,7 +63,7 @@ async function answered(method: string, path: string, body?: unknown, key?: stri
   if (key) headers["Idempotency-Key"] = key;
   let response: Response;
   try {
-    response = await fetch(path, {
+    response = await fetch(placeOf(path), {
       method,
       headers,
       credentials: "same-origin",
@@ -148,6 +154,7 @@ export const api = {
     (await call<Page<ProviderSnapshot>>("GET", `/api/providers/snapshot${force ? "?force=1" : ""}`)).items,
   refreshProviders: async (ids: string[] | null) =>
     (await call<Page<ProviderSnapshot>>("POST", "/api/providers/refresh", { providers: ids })).items,
+  diagnostic: (id: string) => call<Diagnostic>("GET", `/api/providers/${part(id)}/diagnostic`),
   enableProvider: (id: string, enabled: boolean) =>
     call<unknown>("PATCH", "/api/providers/config?merge=fields", { providers: { [id]: { enabled } } }),
 };

@@ -59,8 +59,8 @@ function Shell() {
             {sidebar}
           </div>
         )}
-        {isList && (
-          <main className="min-w-0 flex-1">
+        {isPhone && (
+          <main className={isList ? "min-w-0 flex-1" : "hidden"}>
             <h1 className="sr-only">Sessions</h1>
             {sidebar}
           </main>

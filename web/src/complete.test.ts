@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 
+import { addCommand } from "./add-agent.tsx";
 import { completed, stillMentioned, stepped, wantedAt } from "./complete.ts";
 import { reconciled } from "./drafts.ts";
 import { marked, piecesOf } from "./marks.ts";
@@ -53,5 +54,12 @@ describe("Characters that are not seen", () => {
 
   it("leave every other text alone", () => {
     for (const text of ["", "a\tb\nc", "日本語 العربية עברית", "e\u0301 👍🏽"]) expect(marked(text)).toBe(text);
+  });
+});
+
+describe("The line that adds an agent", () => {
+  it("is quoted for a shell", () => {
+    expect(addCommand("my-agent", "It's mine", "my agent --acp")).toBe("coder providers add my-agent --label 'It'\\''s mine' -- my agent --acp");
+    expect(addCommand("x", "$(rm -rf ~)", "x")).toContain("--label '$(rm -rf ~)'");
   });
 });

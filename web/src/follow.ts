@@ -1,6 +1,6 @@
 // What the host tells and the pane follows: the login, the lists, and the live link with its records.
 
-import { Refusal, api, wordsOf } from "./api.ts";
+import { Refusal, api, placeOf, wordsOf } from "./api.ts";
 import { byId, fold, foldFacts, freshOf, prepend, viewOf, type Facts } from "./fold.ts";
 import type { Ack, JournalRecord, Session, SnapshotFrame } from "./protocol.ts";
 import { refreshProviders } from "./providers.ts";
@@ -21,7 +21,7 @@ let flushing = false;
 
 const socket = new Socket({
   open: (protocol) => {
-    const url = new URL("/api/ws", location.href);
+    const url = placeOf("/api/ws");
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     return new WebSocket(url, protocol) as unknown as Plug;
   },

@@ -15,7 +15,7 @@ export async function askToNotify(wants: boolean): Promise<void> {
 /** Only where it was asked for and nobody looks. */
 export function callWith(title: string, body: string, tag: string, onClick: () => void): void {
   if (!usePreferences.getState().notifies || !canNotify() || Notification.permission !== "granted" || !document.hidden) return;
-  const call = new Notification(title, { body, tag, icon: "/favicon.svg" });
+  const call = new Notification(title, { body, tag, icon: "./favicon.svg" });
   call.onclick = () => {
     window.focus();
     onClick();
@@ -26,6 +26,6 @@ export function callWith(title: string, body: string, tag: string, onClick: () =
 /** The favicon with a dot while somebody is wanted. */
 export function markFavicon(isWanted: boolean): void {
   const link = document.querySelector<HTMLLinkElement>('link[rel="icon"]');
-  const href = isWanted ? "/favicon-asking.svg" : "/favicon.svg";
+  const href = isWanted ? "./favicon-asking.svg" : "./favicon.svg";
   if (link && link.getAttribute("href") !== href) link.setAttribute("href", href);
 }

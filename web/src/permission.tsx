@@ -100,7 +100,7 @@ function Countdown({ until }: { until: string }) {
     return () => clearInterval(timer);
   }, []);
   const left = Math.max(0, Math.round((Date.parse(until) - now) / 1000));
-  return <span className="ml-auto text-2xs text-ask tabular-nums">{left > 0 ? `${left} s left to answer` : "running out"}</span>;
+  return <span className="ml-auto text-2xs text-ask tabular-nums">{left > 180 ? `${Math.round(left / 60)} min left to answer` : left > 0 ? `${left} s left to answer` : "running out"}</span>;
 }
 
 /** What became of a request, as one line of the transcript. While it is open, its card says more. */
@@ -122,7 +122,10 @@ export function PermissionLine({ item }: { item: PermissionItem }) {
       ) : (
         <X aria-hidden className="size-3.5 shrink-0 text-bad" />
       )}
-      <span className="shrink-0 font-medium">{words}</span>
+      <span className="shrink-0 font-medium">
+        {words}
+        {request.decided_by && <span className="font-normal text-faint"> by {request.decided_by}</span>}
+      </span>
       <span className="truncate font-mono text-2xs text-faint"><Plain text={request.tool_call.title} />
       </span>
     </p>

@@ -9,6 +9,7 @@ import { Divider, useWidth } from "./divider.tsx";
 import { activityOf, type View } from "./fold.ts";
 import { look } from "./follow.ts";
 import { showPart, useLayout } from "./layout.ts";
+import { marked } from "./marks.ts";
 import { PHONE, WIDE, useMedia } from "./media.ts";
 import { PartButtons, PartColumn, PartPanel } from "./part.tsx";
 import { PermissionCard } from "./permission.tsx";
@@ -18,7 +19,7 @@ import { closeSession, editSession } from "./sessions.ts";
 import { SetupLine } from "./setup.tsx";
 import { dismiss, sessionIn, usePane } from "./store.ts";
 import { Transcript } from "./transcript.tsx";
-import { ACTIVITY, AGENT } from "./words.ts";
+import { ACTIVITY, AGENT, shownTitle } from "./words.ts";
 
 const PART = { name: "part", usual: 460, least: 320, most: 1100 };
 
@@ -98,10 +99,16 @@ function Refusals({ view }: { view: View }) {
 /** For screen readers: what changed, once per change and never per token. */
 function Announcer({ view }: { view: View }) {
   const activity = activityOf(view.facts);
-  const isAsked = Object.values(view.facts.permissions).some((request) => request.status === "pending");
+  const asked = Object.values(view.facts.permissions).find((request) => request.status === "pending");
+  const ended = view.story.items.findLast((item) => item.kind === "turn");
+  const words = asked
+    ? `${asked.agent} asks for permission: ${marked(shownTitle(asked.tool_call, view.facts.session.worktree_path))}`
+    : (activity === "idle" || activity === "failed") && ended
+      ? `${ended.agent ?? "The agent"} has ended: ${activity === "failed" ? "failed" : "done"}`
+      : ACTIVITY[activity];
   return (
-    <p role="status" className="sr-only">
-      {activity === "needs_you" && isAsked ? "An agent asks for permission" : ACTIVITY[activity]}
+    <p role="status" aria-label="State of the session" className="sr-only">
+      {words}
     </p>
   );
 }

@@ -21,8 +21,10 @@ export function useStickToBottom(moved: readonly unknown[]) {
     if (box) box.scrollTop = box.scrollHeight;
   }, []);
 
+  /** The next scroll up is somebody's wish. */
   const leave = useCallback(() => {
     sticks.current = false;
+    touched.current = performance.now() + INTENT * 3;
   }, []);
 
   const onScroll = useCallback(() => {

@@ -40,9 +40,11 @@ export function Transcript({ id, view, onShowChanges }: { id: string; view: View
     list.current?.scrollToIndex(row, { align: "center" });
   };
   const toBeginning = async () => {
-    stick.leave();
     await loadAll(id);
-    requestAnimationFrame(() => list.current?.scrollToIndex(0));
+    requestAnimationFrame(() => {
+      stick.leave();
+      list.current?.scrollToIndex(0);
+    });
   };
   useAction("log.latest", stick.toBottom);
   useAction("log.earliest", () => void toBeginning());

@@ -91,7 +91,6 @@ export function Reason({ question, later, verb, onYes, onNo }: ReasonProps) {
   const [reason, setReason] = useState("");
   return (
     <form
-      role="group"
       aria-label={question}
       className="flex flex-col gap-2 rounded-md border border-line bg-raised p-2.5"
       onSubmit={(event) => {
