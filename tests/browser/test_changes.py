@@ -266,7 +266,7 @@ async def test_what_is_no_text_is_named(tmp_path: Path, database_url: str) -> No
 async def test_a_rejection_during_a_turn_is_queued_and_can_be_withdrawn(tmp_path: Path, database_url: str) -> None:
     async with open_review(tmp_path, database_url, f"{three_hunks()}; write a.txt a\\n") as review:
         await send(review.page, "say begun; hang")
-        await expect(review.page.get_by_role("log")).to_contain_text("begun")
+        await expect(review.page.get_by_role("article", name="demo says").last).to_contain_text("begun")
         await review.button("Reject a.txt").click()
         await expect(review.changes).to_contain_text("A turn is running: this is carried out when it ends.")
         await review.changes.get_by_label("Reason").press("Enter")
