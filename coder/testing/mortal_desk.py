@@ -19,7 +19,7 @@ import orjson
 
 from coder.errors import CoderError
 from coder.failpoints import arm
-from coder.model.changes import Change, Hunk
+from coder.model.changes import Change, Hunk, Target
 from coder.model.checkpoints import Checkpoint
 from coder.model.decisions import Decision, Pick
 from coder.model.values import Value
@@ -52,6 +52,7 @@ class Order(Value):
     session_id: str
     """For `open` the repository."""
     picks: tuple[Pick, ...] = ()
+    target: Target = "checkout"
     id: str = ""
     failpoints: tuple[str, ...] = ()
 
@@ -221,7 +222,7 @@ async def _carry_out(desk: Desk, order: Order) -> Answer:
         case "end_turn":
             await desk.end_turn(id)
         case "apply":
-            await decisions.apply(order.picks, by="person")
+            await decisions.apply(order.picks, by="person", target=order.target)
         case "reject":
             await decisions.reject(order.picks, by="person")
         case "revert":

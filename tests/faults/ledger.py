@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from coder.model.changes import Change, ChangeStatus, HunkChoice
+from coder.model.changes import Change, ChangeStatus, HunkChoice, Target
 from coder.model.decisions import Decision, DecisionState, Pick
 from coder.testing.mortal_desk import Answer, Books, Died, Nursery, Order, Verb
 from coder.testing.repositories import commit_files, git
@@ -24,6 +24,7 @@ FAILPOINTS = (
     "write.prepared",
     "write.removed",
     "write.moved",
+    "branch.staged",
     "decision.written",
     "decision.recorded",
     "decision.committed",
@@ -103,6 +104,8 @@ class Ledger(RuleBasedStateMachine):
         }
         self._files: dict[Place, Tree] = {"checkout": dict(START), "worktree": dict(START)}
         self._base, self._last = dict(START), dict(START)
+        self._branch = repository / ".git/refs/heads/coder" / id[-10:]
+        self._tip = self._read_tip()
 
     # what people and agents do
 
@@ -143,6 +146,12 @@ class Ledger(RuleBasedStateMachine):
         self._decide("apply", mask, cut, fate)
 
     @precondition(lambda self: self._pending())
+    @rule(mask=masks, cut=st.none() | cuts, fate=fates)
+    def person_commits(self, mask: int, cut: Cut | None, fate: Fate | None) -> None:
+        """Applies to the session's branch."""
+        self._decide("apply", mask, cut, fate, "branch")
+
+    @precondition(lambda self: self._pending())
     @rule(mask=masks, fate=fates)
     def person_rejects(self, mask: int, fate: Fate | None) -> None:
         self._decide("reject", mask, None, fate)
@@ -158,7 +167,8 @@ class Ledger(RuleBasedStateMachine):
         rows = self._rows(ChangeStatus.APPLIED)
         row = rows[number % len(rows)]
         moves = self._moves([row], backward=True)
-        fits = _fits(self._files["checkout"], moves) and _fits(self._base, moves)
+        fits = _fits(self._files["checkout"], moves) and _fits(self._base, moves, is_disk=False)
+        fits = None if row.target == "branch" else fits
         self._order(Order(verb="revert", session_id=self._id, id=row.id), fate, fits=fits)
 
     @precondition(lambda self: not self._books.is_turn_running)
@@ -216,6 +226,7 @@ class Ledger(RuleBasedStateMachine):
         self._check_trees()
         self._check_rows()
         self._check_decisions()
+        assert self._read_tip() == self._tip
 
     def _check_files(self) -> None:
         for place, folder in self._folders.items():
@@ -263,6 +274,9 @@ class Ledger(RuleBasedStateMachine):
     def _id(self) -> str:
         return self._books.session_id
 
+    def _read_tip(self) -> str:
+        return self._branch.read_text().strip()
+
     def _rows(self, *statuses: ChangeStatus) -> list[Change]:
         rows = [row for row in self._books.changes if row.status in statuses]
         return sorted(rows, key=lambda row: (row.decided_at or row.created_at, row.file_path))
@@ -295,12 +309,12 @@ class Ledger(RuleBasedStateMachine):
         edit.make(self._folders[place], token)
         self._files[place] = read_files(self._folders[place])
 
-    def _decide(self, verb: Verb, mask: int, cut: Cut | None, fate: Fate | None) -> None:
+    def _decide(self, verb: Verb, mask: int, cut: Cut | None, fate: Fate | None, target: Target = "checkout") -> None:
         rows = _chosen(self._pending(), mask)
         if not rows:
             return
         picks = [self._pick(row, cut) for row in rows]
-        order = Order(verb=verb, session_id=self._id, picks=tuple(picks))
+        order = Order(verb=verb, session_id=self._id, picks=tuple(picks), target=target)
         if _overlaps(rows, picks):
             self._refused(self._do_order(order), "decision_queued")
             return
@@ -309,9 +323,9 @@ class Ledger(RuleBasedStateMachine):
         fits: bool | None = None
         if verb == "reject" and self._books.is_turn_running:
             fits, fate = True, None
-        elif whole:
+        elif whole and target == "checkout":
             fits = _fits(self._files["worktree" if verb == "reject" else "checkout"], moves)
-            fits = fits and (verb == "reject" or _fits(self._base, moves))
+            fits = fits and (verb == "reject" or _fits(self._base, moves, is_disk=False))
         self._order(order, fate, fits=fits)
 
     def _pick(self, row: Change, cut: Cut | None) -> Pick:
@@ -442,9 +456,7 @@ class Ledger(RuleBasedStateMachine):
         match decision.verb:
             case "apply":
                 self._check_parts(decision, rows, known)
-                moves = self._moves(rows, backward=False)
-                files["checkout"] = carry(files["checkout"], moves)
-                self._base = carry(self._base, moves)
+                self._carry_out(decision, self._moves(rows, backward=False))
             case "reject":
                 if decision.was_queued:
                     self._check_queued(decision, rows, known)
@@ -454,9 +466,7 @@ class Ledger(RuleBasedStateMachine):
                     files["worktree"] = carry(files["worktree"], self._moves(rows, backward=True))
                 self._last = dict(files["worktree"])
             case "revert":
-                moves = self._moves(rows, backward=True)
-                files["checkout"] = carry(files["checkout"], moves)
-                self._base = carry(self._base, moves)
+                self._carry_out(decision, self._moves(rows, backward=True))
                 if not self._books.is_turn_running:
                     self._last = dict(files["worktree"])
             case "restore":
@@ -465,6 +475,24 @@ class Ledger(RuleBasedStateMachine):
                 self._last = dict(files["worktree"])
             case "update":
                 raise AssertionError(decision)
+
+    def _carry_out(self, decision: Decision, moves: Moves) -> None:
+        self._base = carry(self._base, moves)
+        if decision.target == "checkout":
+            self._files["checkout"] = carry(self._files["checkout"], moves)
+            return
+        tip = self._read_tip()
+        if tip == self._tip:
+            return
+        _, old = self._objects.commit(self._tip)
+        above, new = self._objects.commit(tip)
+        assert above == [self._tip]
+        for before, after in moves:
+            if before is not None and after is not None and old.get(before[0]) == before[1]:
+                assert new.get(after[0]) == after[1]
+            elif before is not None and old.get(before[0]) == before[1]:
+                assert before[0] not in new
+        self._tip = tip
 
     def _part_moves(self, decision: Decision) -> Moves:
         sides = [self._objects.sides(pick.part) for pick in decision.picks if pick.part is not None]
@@ -517,9 +545,9 @@ def _overlaps(rows: Sequence[Change], picks: Sequence[Pick]) -> bool:
     return False
 
 
-def _fits(place: Tree, moves: Moves) -> bool:
+def _fits(place: Tree, moves: Moves, *, is_disk: bool = True) -> bool:
     try:
-        carry(place, moves)
+        carry(place, moves, is_disk=is_disk)
     except Unfit:
         return False
     return True

@@ -67,6 +67,13 @@ class Objects:
                 found[path] = File(mode.decode(), self.read(child))
         return found
 
+    def commit(self, id: str) -> tuple[list[str], Tree]:
+        """A commit's parents and its files."""
+        head = self.read(id).partition(b"\n\n")[0].decode(errors="replace")
+        fields = [line.split(" ", 1) for line in head.split("\n")]
+        (tree,) = [value for name, value in fields if name == "tree"]
+        return [value for name, value in fields if name == "parent"], self.tree(tree)
+
     def sides(self, row: FileDifference) -> tuple[Side, Side]:
         """What a row says: before and after."""
         before = self._side(row.old_path or row.file_path, row.base_mode, row.base_blob)
@@ -118,9 +125,15 @@ def put_file(folder: Path, path: str, file: File) -> None:
         target.chmod(0o755 if file.mode == EXECUTABLE else 0o644)
 
 
-def carry(place: Mapping[str, File], moves: Sequence[tuple[Side, Side]]) -> Tree:
-    """`place` with every move made, all at once and three-way; Unfit where one of them cannot be."""
+def carry(place: Mapping[str, File], moves: Sequence[tuple[Side, Side]], *, is_disk: bool = False) -> Tree:
+    """`place` with every move made, all at once and three-way; Unfit where one of them cannot be.
+
+    On a disk nothing is looked for behind a link.
+    """
     vacated = {before[0] for before, after in moves if before and (after is None or after[0] != before[0])}
+    for path in {side[0] for move in moves for side in move if side} if is_disk else ():
+        above = [parent for parent in parents(path) if parent in place and place[parent].mode == LINK]
+        _require(not set(above) - vacated, path, "behind a link")
     removed: set[str] = set()
     written: Tree = {}
     for before, after in moves:
