@@ -100,6 +100,7 @@ async def test_axe_finds_nothing(tmp_path: Path, database_url: str):
             await send(page, "fail out of cheese")
             await expect(page.get_by_role("group", name="Turn ended: Failed")).to_be_visible()
             await send(page, "say begun; hang")
+            await expect(page.get_by_role("article", name="demo says").last).to_contain_text("begun")
             await send(page, "say waiting")
             await page.get_by_role("region", name="Queued prompt").wait_for()
             box = page.get_by_role("textbox", name="Prompt")
