@@ -519,17 +519,18 @@ class _Following:
             await anyio.sleep(pause)
 
     async def _listen(self, socket: ClientConnection) -> None:
+        welcome: Welcome | None = None
         async for text in socket:
             frame = server_frame.validate_json(text)
             match frame:
                 case Welcome():
                     await self._subscribe(socket)
-                    self._epoch = frame.epoch
+                    welcome = frame
                 case EventsFrame():
-                    self._lost_at = None
+                    self._confirm(welcome)
                     await self._pass_on(socket, frame)
                 case SnapshotFrame():
-                    self._lost_at = None
+                    self._confirm(welcome)
                     self._after = frame.seq
                     await self._items.send(frame)
                 case Lagged():
@@ -538,10 +539,18 @@ class _Following:
                     await socket.send(Pong().model_dump_json())
                 case ErrorFrame(code=code) if code == DRAINING:
                     pass
+                case ErrorFrame(retryable=True):
+                    return
                 case ErrorFrame():
                     raise _named(frame.code, None)(frame.message, code=frame.code)
                 case _:
                     pass
+
+    def _confirm(self, welcome: Welcome | None) -> None:
+        """The host has answered: from here on the last number is one of its own life. Before, it was of another's."""
+        self._lost_at = None
+        if welcome is not None:
+            self._epoch = welcome.epoch
 
     async def _subscribe(self, socket: ClientConnection) -> None:
         frame = Subscribe(session_id=self._session_id, after=self._after, epoch=self._epoch)

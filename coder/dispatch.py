@@ -399,7 +399,9 @@ class Dispatcher:
         try:
             await self._turns.carry_out(turn)
         finally:
-            del self._running[turn.task.id]
+            # One that was given back may have been claimed again by now.
+            if self._running.get(turn.task.id) is turn:
+                del self._running[turn.task.id]
             self.wake()
 
 

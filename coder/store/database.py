@@ -10,6 +10,7 @@ import anyio
 import asyncpg
 import orjson
 from asyncpg import Connection, Pool
+from asyncpg.exceptions import InternalClientError
 from asyncpg.transaction import Transaction
 
 from coder import resources
@@ -302,6 +303,10 @@ def _translated(connection: Connection) -> Generator[None]:
     try:
         yield
     except AWAY as error:
+        raise DatabaseAway(f"the database is away: {error}") from error
+    except InternalClientError as error:
+        # Something before was cut off in the middle of an operation that the driver still believes to be under way.
+        connection.terminate()
         raise DatabaseAway(f"the database is away: {error}") from error
     except asyncpg.InterfaceError as error:
         # Either the connection is gone, or it was used wrongly.

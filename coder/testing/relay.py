@@ -38,6 +38,10 @@ class Relay:
         """Carry the next commit, or one further `ahead`, to the server, and cut its connection before the answer."""
         self._commits_to_hide.add(self.commits + ahead + 1)
 
+    def hide_nothing(self) -> None:
+        """Let every commit be heard of again."""
+        self._commits_to_hide.clear()
+
     async def cut(self) -> None:
         """Drop every connection and refuse new ones until `restore`."""
         self._is_refusing = True
@@ -51,7 +55,11 @@ class Relay:
         async with client:
             if self._is_refusing:
                 return
-            async with await anyio.connect_unix(self._target) as server, anyio.create_task_group() as tasks:
+            try:
+                server = await anyio.connect_unix(self._target)
+            except OSError:
+                return
+            async with server, anyio.create_task_group() as tasks:
                 self._streams |= {client, server}
                 is_hidden = False
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from coder.errors import CoderError, Conflict, GitError
 from coder.failpoints import failpoint
 from coder.model.decisions import BranchMove
-from coder.worktrees.conversion import committed_tree, git_folder, keep_raw, raw_tree
+from coder.worktrees.conversion import committed_tree, git_folder, keep_raw, own_folders, raw_tree
 from coder.worktrees.git import run_git, run_in_thread
 from coder.worktrees.merge import NOBODY
 from coder.worktrees.shadow import Shadow
@@ -209,7 +209,7 @@ async def _set_ref(shadow: Shadow, move: BranchMove, places: Mapping[str, str]) 
 
 def _own_places(shadow: Shadow, folder: Path) -> Mapping[str, str]:
     """The worktree's own index and files."""
-    return {"GIT_DIR": os.fspath(folder), "GIT_WORK_TREE": os.fspath(shadow.worktree), **_MOVER}
+    return {**own_folders(folder), "GIT_WORK_TREE": os.fspath(shadow.worktree), **_MOVER}
 
 
 async def _bring_index(
@@ -236,7 +236,7 @@ async def _bring_index(
         try:
             update = ("update-index", "--replace", "-z", "--index-info")
             # writing an index compares files that changed in the same second, through their filters
-            config = await without_filters(shadow.repo)
+            config = await without_filters(shadow.worktree, places)
             await run_git(*update, cwd=shadow.worktree, env=places, config=config, input=lines)
         except GitError as error:
             raise Conflict(f"the worktree's index cannot be written: {error}", code="index_locked") from error

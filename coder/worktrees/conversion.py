@@ -78,6 +78,14 @@ async def git_folder(shadow: Shadow) -> Path:
     return found
 
 
+def own_folders(folder: Path) -> dict[str, str]:
+    """What makes git use a worktree's own folder, as `git_folder` found it.
+
+    The folder the repository shares is named too: what the worktree's own says of that, an agent may have written.
+    """
+    return {"GIT_DIR": os.fspath(folder), "GIT_COMMON_DIR": os.fspath(folder.parent.parent)}
+
+
 def _kept(commit: str) -> str:
     return f"refs/raw/{commit}"
 
@@ -97,11 +105,11 @@ async def _without_submodules(shadow: Shadow, tree: str) -> str:
 
 async def _checked_out(shadow: Shadow, commit: str) -> str:
     """Check a commit out into a folder of its own and take that as it is."""
-    config = await without_filters(shadow.repo)
     with tempfile.TemporaryDirectory(prefix="coder-checkout-") as name:
         files, index = Path(name, "files"), Path(name, "index")
         await run_in_thread(files.mkdir)
         places = await _places(shadow, files, index)
+        config = await without_filters(files, places)
         await run_git("read-tree", f"{commit}^{{tree}}", cwd=files, env=places, config=config)
         await run_git("checkout-index", "--all", "--quiet", cwd=files, env=places, config=config)
         raw = Path(name, "raw")
@@ -111,7 +119,6 @@ async def _checked_out(shadow: Shadow, commit: str) -> str:
 
 async def _cleaned(shadow: Shadow, commit: str, sides: Sequence[Side]) -> dict[str, Side]:
     """What `git add` makes of each file, by path."""
-    config = await without_filters(shadow.repo) | _NO_WARNING
     plain = [side for side in sides if not side.is_link]
     contents = await shadow.read_blobs(side.blob for side in plain)
     with tempfile.TemporaryDirectory(prefix="coder-commit-") as name:
@@ -126,6 +133,7 @@ async def _cleaned(shadow: Shadow, commit: str, sides: Sequence[Side]) -> dict[s
 
         await run_in_thread(write)
         places = await _places(shadow, files, index)
+        config = await without_filters(files, places) | _NO_WARNING
         names = b"".join(os.fsencode(side.path) + b"\0" for side in plain)
         # its attributes count for files that are not here
         await run_git("read-tree", f"{commit}^{{tree}}", cwd=files, env=places, config=config)
@@ -142,7 +150,7 @@ async def _cleaned(shadow: Shadow, commit: str, sides: Sequence[Side]) -> dict[s
 async def _places(shadow: Shadow, files: Path, index: Path) -> dict[str, str]:
     """The repository's configuration with files and an index of our own."""
     return {
-        "GIT_DIR": os.fspath(await git_folder(shadow)),
+        **own_folders(await git_folder(shadow)),
         "GIT_WORK_TREE": os.fspath(files),
         "GIT_INDEX_FILE": os.fspath(index),
     }

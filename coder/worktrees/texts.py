@@ -29,7 +29,7 @@ async def blobs_at(shadow: Shadow, tree: str, paths: Collection[str]) -> dict[st
     names = iter(sorted(set(paths)))
     while some := list(islice(names, _PATHS_AT_ONCE)):
         stored = [stored_name(name) for name in some]
-        output = await shadow.git("ls-tree", "-l", "-z", "--full-tree", tree, "--", *stored)
+        output = await shadow.git("--literal-pathspecs", "ls-tree", "-l", "-z", "--full-tree", tree, "--", *stored)
         found.update(_entries(output))
     return found
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,14 +163,14 @@ async def _drop(repo: Path, path: Path, branch: str, *, keep_branch: bool = Fals
         await run_git("branch", "--quiet", "-D", "--end-of-options", branch, cwd=repo)
 
 
-async def without_filters(path: Path) -> dict[str, str]:
+async def without_filters(path: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
     """Settings that switch off the filter drivers that the repository itself defines; the user's own stay as they are.
 
-    Anyone who can write to the worktree can write to the repository's configuration, and a filter is a command.
+    Anyone who can write to the worktree can write to the repository's configuration, and a filter is a command. `env`
+    is that of the command which they are for: it decides which configuration counts.
     """
-    output = await run_git(
-        "config", "--null", "--show-scope", "--includes", "--get-regexp", r"^filter\..*\.", cwd=path, accepted=(0, 1)
-    )
+    question = ("config", "--null", "--show-scope", "--includes", "--get-regexp", r"^filter\..*\.")
+    output = await run_git(*question, cwd=path, env=env, accepted=(0, 1))
     fields = output.decode(errors="replace").split("\0")
     entries = [(scope, *_key_and_value(entry)) for scope, entry in zip(fields[::2], fields[1::2], strict=False)]
     trusted = {key: value for scope, key, value in entries if scope in ("system", "global")}

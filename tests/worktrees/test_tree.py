@@ -13,6 +13,7 @@ from coder.worktrees import tree
 from coder.worktrees.hunks import text_diff
 from coder.worktrees.moves import Move, move_in_tree
 from coder.worktrees.names import shown_name, stored_name
+from coder.worktrees.texts import blobs_at
 from tests.worktrees.room import Room, open_room
 
 TEXT = "".join(f"line {number}\n" for number in range(30))
@@ -327,3 +328,11 @@ async def test_a_host_that_died_before_it_noted_the_tree_finds_the_right_one(tmp
     assert await tree.snapshot(room.shadow) == second
     (room.worktree / "script.sh").write_text("echo\n")
     assert await tree.snapshot(room.shadow) == first
+
+
+async def test_files_are_found_by_names_that_mean_something_to_git(tmp_path: Path) -> None:
+    room = await open_room(tmp_path, dict(FILES))
+    names = [":(exclude)*", ":/README.md", "*.md", "--output=owned", "[a]"]
+    write_files(room.worktree, {name: f"{name}\n" for name in names})
+    content = await tree.snapshot(room.shadow)
+    assert set(await blobs_at(room.shadow, content, [*names, "no*such"])) == set(names)
