@@ -125,7 +125,10 @@ class Tour:
 
 @asynccontextmanager
 async def open_tour(folder: Path, database_url: str) -> AsyncGenerator[Tour]:
-    async with open_live_host(folder / "home", database_url, **QUICK) as live, live.client() as client:
+    async with (
+        open_live_host(folder / "home", database_url, permission_timeout=1.0, **QUICK) as live,
+        live.client() as client,
+    ):
         repository = folder / "repository"
         if repository.exists():
             yield Tour(live, client, (await client.sessions()).items[-1], repository)
