@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Collection, Iterable, KeysView, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Self
 
 from coder.errors import GitError, MergeConflict
@@ -97,6 +97,7 @@ async def move_in_tree(shadow: Shadow, tree: str, moves: Sequence[Move]) -> str:
             # what one move leaves, another may fill
             if side is not None or path not in wanted:
                 wanted[path] = side
+    _refuse_nested(moves, wanted)
     made = await replace_in_tree(shadow, tree, wanted)
     if wanted.keys() - found.paths:
         await _refuse_replaced(shadow, tree, made, moves, wanted)
@@ -167,6 +168,14 @@ class _Tree:
         if not is_clean:
             raise _conflict(move, "both sides changed the same lines")
         return Side(after.path, mode, await self._shadow.write_blob(merged))
+
+
+def _refuse_nested(moves: Sequence[Move], wanted: Mapping[str, Side | None]) -> None:
+    """A file cannot stand below another: part of a folder stays where the whole of a file is wanted in its place."""
+    for move in moves:
+        path = move.after.path if move.after else ""
+        if any(wanted.get(str(folder)) is not None for folder in PurePosixPath(path).parents):
+            raise _conflict(move, "a file is wanted where its folder is")
 
 
 async def _refuse_replaced(

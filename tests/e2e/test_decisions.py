@@ -10,7 +10,7 @@ import pytest
 
 from coder.decisions import AUTO
 from coder.errors import Conflict, InvalidInput, MergeConflict, WrongState
-from coder.model.changes import Change, ChangeStatus, HunkChoice
+from coder.model.changes import Change, ChangeStatus, HunkChoice, Target
 from coder.model.decisions import DecisionState, Pick
 from coder.model.events import Error, HostNote
 from coder.protocol import SessionPatch
@@ -395,3 +395,20 @@ async def test_a_file_is_not_applied_without_the_folder_that_it_replaces(tmp_pat
         assert [change.file_path for change in await room.changes()] == ["src", "src/hello.py"]
         await room.apply()
         assert (room.repository / "src").read_text() == "now a file\n"
+
+
+@pytest.mark.parametrize("target", ["checkout", "branch"])
+async def test_a_file_is_not_applied_in_the_place_of_a_part_of_its_folder(
+    tmp_path: Path, database_url: str, target: Target
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        shutil.rmtree(room.worktree / "src")
+        (room.worktree / "src").write_text("now a file\n")
+        await room.prompt("say nothing")
+        whole, deleted = await room.change("src"), await room.change("src/hello.py")
+        (hunk,) = await room.hunks("src/hello.py")
+        part = Pick(change_id=deleted.id, hunks=(HunkChoice(id=hunk.id, lines=(0,)),))
+        with pytest.raises(MergeConflict, match="where its folder is"):
+            await room.host.decisions.apply([Pick(change_id=whole.id), part], by="test", target=target)
+        assert await room.changes() == [whole, deleted]
+        assert (room.repository / "src" / "hello.py").is_file()
