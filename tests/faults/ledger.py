@@ -89,6 +89,8 @@ class Ledger(RuleBasedStateMachine):
         repository = self._folder / "repository"
         repository.mkdir(parents=True)
         git(repository, "init", "--quiet", "--initial-branch=main")
+        git(repository, "config", "user.name", "Test")
+        git(repository, "config", "user.email", "test@example.org")
         for path, file in START.items():
             put_file(repository, path, file)
         commit_files(repository, {}, "Start")
