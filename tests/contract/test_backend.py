@@ -323,13 +323,13 @@ async def test_waiting_for_a_person_is_not_silence(tmp_path: Path, open_backend:
 async def test_an_agent_waits_for_events_to_be_taken_and_is_not_silent_meanwhile(
     tmp_path: Path, open_backend: OpenBackend
 ) -> None:
-    limits = replace(LIMITS, first_update=0.2, inactivity=0.2)
+    limits = replace(LIMITS, first_update=1.5, inactivity=1.5)
     async with open_stage(tmp_path) as stage, open_backend(stage, {}, limits) as backend:
         handle = await backend.ensure_session(stage.options())
 
         async def take_late(event: object) -> None:
             if not stage.events:
-                with anyio.move_on_after(0.6):
+                with anyio.move_on_after(2.5):
                     await anyio.sleep_forever()
             await stage.emit(event)  # pyright: ignore[reportArgumentType] - passed through
 
