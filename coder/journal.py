@@ -163,8 +163,7 @@ class Journal:
         if log.is_gone:
             raise NotFound("the session was closed", session_id=session_id)
         seq = log.append(event, agent, task_id)
-        if log.waiters:
-            log.wake()
+        log.wake()
         if session_id not in self._dirty:
             self._mark_dirty(log)
         return seq

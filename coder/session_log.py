@@ -17,10 +17,10 @@ TEXT_LIMIT = 16 * 1024
 class _Growing:
     """Adjacent pieces of one text, of one agent in one task, that nobody has read yet."""
 
-    __slots__ = ("_first", "_key", "_parts", "_size", "at")
+    __slots__ = ("_at", "_first", "_key", "_parts", "_size")
 
     def __init__(self, first: Text | Reasoning, agent: str | None, task_id: str | None) -> None:
-        self.at = now()
+        self._at = now()
         self._first = first
         self._key = (type(first), first.message_id, agent, task_id)
         self._parts = [first.text]
@@ -39,7 +39,7 @@ class _Growing:
         if len(self._parts) > 1:
             event = type(event)(text="".join(self._parts), message_id=event.message_id)
         _, _, agent, task_id = self._key
-        return encode(seq, self.at, event, agent, task_id)
+        return encode(seq, self._at, event, agent, task_id)
 
 
 @dataclass
@@ -72,16 +72,14 @@ class SessionLog:
 
     def append(self, event: AgentEvent, agent: str | None, task_id: str | None) -> int:
         """Number the event. Pieces of one text grow together under one number until somebody reads that."""
-        growing = self._growing
         if isinstance(event, Text | Reasoning):
-            if growing is not None and growing.takes(event, agent, task_id):
-                growing.add(event.text)
-                return self.last_seq + 1
-            self.settle_text()
-            self._growing = _Growing(event, agent, task_id)
+            if self._growing is not None and self._growing.takes(event, agent, task_id):
+                self._growing.add(event.text)
+            else:
+                self.settle_text()
+                self._growing = _Growing(event, agent, task_id)
             return self.last_seq + 1
-        if growing is not None:
-            self.settle_text()
+        self.settle_text()
         self._add(*encode(self.last_seq + 1, now(), event, agent, task_id))
         return self.last_seq
 

@@ -130,25 +130,27 @@ class Sessions:
             found = await sessions.all_sessions(connection)
             owners = {id: await projects.get(connection, id) for id in {session.project_id for session in found}}
         for session in found:
-            project = owners[session.project_id]
             try:
                 if session.state is SessionState.OPEN:
-                    await self._restore_worktree(session, project)
+                    await self.restore(session)
                 else:
-                    await self._discard(session.id, project)
+                    await self._discard(session.id, owners[session.project_id])
             except (CoderError, OSError) as error:
                 logger.warning("session not reconciled: %s", error, extra={"session": session.id})
 
-    async def restore(self, id: str) -> bool:
+    async def restore(self, session: Session) -> bool:
         """Make the worktree again from its branch where its folder is gone; whether that was so.
 
         Raises:
-            NotFound. GitError: it cannot be made.
+            GitError: it cannot be made.
         """
-        session = await self.get(id)
+        if session.worktree_path is None or session.branch is None or await anyio.Path(session.worktree_path).is_dir():
+            return False
         async with self._store.connection() as connection:
             project = await projects.get(connection, session.project_id)
-        return await self._restore_worktree(session, project)
+        await restore_worktree(Path(project.repo_path), Path(session.worktree_path), session.branch)
+        logger.warning("worktree was gone and is made again from its branch", extra={"session": session.id})
+        return True
 
     async def _make_worktree(self, id: str, project: Project, base_ref: str | None) -> None:
         branch = f"coder/{short_id(id)}"
@@ -180,13 +182,6 @@ class Sessions:
             await checkpoints.insert(commit.connection, start)
             commit.append(CheckpointRecorded(checkpoint=start))
         self._setups.start(setup)
-
-    async def _restore_worktree(self, session: Session, project: Project) -> bool:
-        if session.worktree_path is None or session.branch is None or await anyio.Path(session.worktree_path).is_dir():
-            return False
-        await restore_worktree(Path(project.repo_path), Path(session.worktree_path), session.branch)
-        logger.warning("worktree was gone and is made again from its branch", extra={"session": session.id})
-        return True
 
     async def _refuse_unsaved(self, session: Session, project: Project, *, keep_branch: bool) -> None:
         if session.state is not SessionState.OPEN or session.worktree_path is None or session.branch is None:

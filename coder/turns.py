@@ -193,7 +193,8 @@ class Turns:
 
     async def _run_turn(self, turn: Turn) -> TurnResult:
         task = turn.task
-        if await self._sessions.restore(task.session_id):
+        session = await self._sessions.get(task.session_id)
+        if await self._sessions.restore(session):
             # their own working folder is the one that is gone
             await self._pool.close_session(task.session_id)
             told = Error(code="worktree_restored", message="the session's folder was gone: it is made again")
@@ -203,7 +204,6 @@ class Turns:
                 turn.announce(commit)
             turn.is_announced = True
             failpoint("turn.announced")
-        session = await self._sessions.get(task.session_id)
         turn.task = task = await self._with_choices(task)
         result = TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         with turn.starting:

@@ -11,7 +11,6 @@ from coder.commands.calls import all_pages, call, text_of, valid
 from coder.commands.prompts import ENDINGS
 from coder.commands.reach import FAILED, JsonFlag, group
 from coder.commands.shown import show, show_one
-from coder.errors import InvalidInput
 from coder.model.comments import Comment, CommentStatus, Side
 from coder.model.tasks import TaskState
 from coder.protocol import NewComment, NewReply, Review
@@ -87,8 +86,6 @@ def send_review(
     as_json: JsonFlag = False,
 ) -> None:
     """Send the open comments of a session to an agent as one prompt, and show the turn."""
-    if allow and deny:
-        raise InvalidInput("--allow and --deny exclude each other")
     turn = Turn(allow=allow, deny=deny, as_json=as_json)
     wish = valid(Review, agent=agent, comments=comment or None, input=text_of(words) if words else None)
 

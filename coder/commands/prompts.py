@@ -1,13 +1,12 @@
 """Asking an agent for a turn."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from coder.client import Client
-from coder.commands.calls import call, project_id, valid
+from coder.commands.calls import call, project_id, text_of, valid
 from coder.commands.reach import CANCELLED, FAILED, JsonFlag, group
 from coder.errors import InvalidInput
 from coder.model.tasks import TaskState
@@ -35,21 +34,19 @@ def prompt(
     as_json: JsonFlag = False,
 ) -> None:
     """Ask an agent for one turn and show it as it happens."""
-    if allow and deny:
-        raise InvalidInput("--allow and --deny exclude each other")
+    turn = Turn(allow=allow, deny=deny, as_json=as_json)
     if len(words) < (1 if project else 2):
         raise InvalidInput("give a session and a text, or --project and a text")
-    session, text = (None, " ".join(words)) if project else (words[0], " ".join(words[1:]))
+    session, said = (None, words) if project else (words[0], words[1:])
     wish = valid(
         Prompt,
         agent=agent,
-        input=sys.stdin.read() if text == "-" else text,
+        input=text_of(said),
         model=model,
         mode_id=mode,
         thinking_option_id=thinking,
         when=when,
     )
-    turn = Turn(allow=allow, deny=deny, as_json=as_json)
 
     async def run(client: Client) -> TaskState:
         return await turn.run(client, session or await _new_session(client, str(project)), wish)

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from coder.client import Client, EventStream
-from coder.errors import CoderError
+from coder.errors import CoderError, InvalidInput
 from coder.model.events import (
     ChangeRecorded,
     Error,
@@ -115,9 +115,15 @@ class Transcript:
 
 
 class Turn:
-    """One prompt as the terminal shows it, with the answers to what the agent asks."""
+    """One prompt as the terminal shows it, with the answers to what the agent asks.
+
+    Raises:
+        InvalidInput: it is to allow and to refuse.
+    """
 
     def __init__(self, *, allow: bool, deny: bool, as_json: bool) -> None:
+        if allow and deny:
+            raise InvalidInput("--allow and --deny exclude each other")
         self._allow = allow
         self._deny = deny
         self._as_json = as_json

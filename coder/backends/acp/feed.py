@@ -56,6 +56,7 @@ class Feed:
         early, self._early = self._early, []
         for params in early:
             await self._take_update(params)
+        await self.settle()
 
     async def settle(self) -> None:
         """Pass on the text whose pieces have arrived together."""

@@ -237,10 +237,7 @@ class Peer:
                 self.junk.add(line)
             return
         if isinstance(message, dict):
-            if "id" not in message and isinstance(method := message.get("method"), str) and method != _CANCEL:
-                await self._on_notification(method, fields(message.get("params")))
-            else:
-                await self._handle(message, line, group)
+            await self._handle(message, line, group)
         elif isinstance(message, list) and any(isinstance(item, dict) for item in message):
             for item in message:
                 if isinstance(item, dict):
