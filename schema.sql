@@ -57,7 +57,6 @@ CREATE TABLE IF NOT EXISTS agent_sessions (
     created_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (session_id, agent)
 );
-ALTER TABLE agent_sessions ADD COLUMN IF NOT EXISTS can_steer boolean NOT NULL DEFAULT false;
 
 -- pending -> running (claimed) -> completed | failed | cancelled; pending -> cancelled | failed | blocked; blocked (being put into the running turn) -> pending | cancelled | failed;
 -- running -> pending only where the turn provably never started. `owner` is the host incarnation that claimed it, `attempt` its fencing number.
@@ -94,8 +93,13 @@ CREATE TABLE IF NOT EXISTS tasks (
     CHECK ((state = 'running') <= (owner IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
 );
-CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (place) WHERE state = 'pending';
-CREATE INDEX IF NOT EXISTS tasks_waiting_by_session ON tasks (session_id, place) WHERE state = 'pending';
+ALTER TABLE tasks
+    ADD COLUMN IF NOT EXISTS position numeric,
+    ADD COLUMN IF NOT EXISTS place numeric GENERATED ALWAYS AS (coalesce(position, ordinal)) STORED;
+-- These were on `ordinal` once, under names of their own.
+DROP INDEX IF EXISTS tasks_waiting, tasks_waiting_by_session;
+CREATE INDEX IF NOT EXISTS tasks_by_place ON tasks (place) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS tasks_by_session_and_place ON tasks (session_id, place) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS tasks_by_session ON tasks (session_id, ordinal);
 CREATE UNIQUE INDEX IF NOT EXISTS tasks_by_order ON tasks (ordinal);
 -- The same key from the same session is the same wish.
@@ -320,7 +324,12 @@ ALTER TABLE session_worktrees
     ADD COLUMN IF NOT EXISTS last_tree text,
     ADD COLUMN IF NOT EXISTS committed_tree text,
     ADD COLUMN IF NOT EXISTS keep_branch boolean NOT NULL DEFAULT false;
-ALTER TABLE agent_sessions ADD COLUMN IF NOT EXISTS told bigint NOT NULL DEFAULT 0;
+ALTER TABLE agent_sessions
+    ADD COLUMN IF NOT EXISTS model text,
+    ADD COLUMN IF NOT EXISTS mode_id text,
+    ADD COLUMN IF NOT EXISTS thinking_option_id text,
+    ADD COLUMN IF NOT EXISTS can_steer boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS told bigint NOT NULL DEFAULT 0;
 ALTER TABLE pending_changes
     ADD COLUMN IF NOT EXISTS contributors text[] NOT NULL DEFAULT '{}',
     ADD COLUMN IF NOT EXISTS is_secret boolean NOT NULL DEFAULT false,

@@ -20,6 +20,7 @@ from coder.api.routes import build_api
 from coder.api.server import bind, open_server
 from coder.api.stream import StreamLimits
 from coder.errors import HostConfigError
+from coder.homes import hold_home
 from coder.host import Host, open_host
 from coder.settings import Settings
 from coder.tokens import load_token
@@ -58,7 +59,8 @@ async def open_serving(
     Raises:
         HostConfigError: it cannot start as it is set up; possibly inside an exception group.
     """
-    with contextlib.closing(listener or bind(settings.host, settings.port)) as bound:
+    # A home that another host uses is the better reason to give than its port.
+    with hold_home(settings.home), contextlib.closing(listener or bind(settings.host, settings.port)) as bound:
         async with (
             open_host(settings, load_token(settings.home)) as host,
             open_server(

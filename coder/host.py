@@ -103,7 +103,6 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
     Raises:
         HostConfigError: something that the host needs cannot be had; the message says what to change.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
     run_id = secrets.token_hex(8)
     environment = inherited_environment()
     async with AsyncExitStack() as stack:

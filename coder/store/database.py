@@ -241,7 +241,7 @@ async def _lock(connection: Connection, limits: StoreLimits) -> Connection:
         deadline = anyio.current_time() + limits.lock_wait
         while not await connection.fetchval(sql("try_lock"), HOST_LOCK):
             if anyio.current_time() > deadline:
-                raise HostConfigError(await _describe_holder(connection))
+                raise HostConfigError(await _describe_holder(connection), code="database_in_use")
             await anyio.sleep(0.05)
     except BaseException:
         await close_quietly(connection)

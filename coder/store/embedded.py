@@ -129,7 +129,7 @@ def _locked(folder: Path) -> Generator[Path]:
         except OSError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise HostConfigError(f"another host (pid {holder}) uses {folder}") from error
+            raise HostConfigError(f"another host (pid {holder}) uses {folder}", code="database_in_use") from error
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
