@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from coder import protocol
 from coder.model import (
+    branches,
     changes,
     checkpoints,
     comments,
@@ -71,6 +72,7 @@ def _models(root: type[BaseModel]) -> list[type[BaseModel]]:
     homes = {
         module.__name__
         for module in (
+            branches,
             changes,
             checkpoints,
             comments,

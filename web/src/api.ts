@@ -3,6 +3,10 @@
 import type {
   ApplyChange,
   ApplyChanges,
+  BranchCommit,
+  BranchIncoming,
+  BranchStatus,
+  BranchUpdate,
   Change,
   ChangeDetail,
   Checkpoint,
@@ -15,6 +19,7 @@ import type {
   FoundFile,
   JournalRecord,
   NewComment,
+  NewCommit,
   Page,
   PermissionRequest,
   Problem,
@@ -58,7 +63,7 @@ async function call<Answer>(method: string, path: string, body?: unknown, key?: 
 }
 
 async function answered(method: string, path: string, body?: unknown, key?: string): Promise<Response> {
-  const headers: Record<string, string> = { Accept: "application/json, text/plain" };
+  const headers: Record<string, string> = { Accept: "application/json, text/plain, text/x-patch" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   let response: Response;
@@ -99,6 +104,8 @@ async function all<Item>(path: string): Promise<Item[]> {
 
 const part = encodeURIComponent;
 
+export type PatchPart = "all" | "applied" | "pending";
+
 export const api = {
   logIn: (token: string) => call<void>("POST", "/api/login", { token }),
   logOut: () => call<void>("POST", "/api/logout", {}),
@@ -108,14 +115,20 @@ export const api = {
   openSession: (projectId: string, name: string | null, key: string) =>
     call<Session>("POST", "/api/sessions", { project_id: projectId, name }, key),
   editSession: (id: string, patch: SessionPatch) => call<Session>("PATCH", `/api/sessions/${part(id)}`, patch),
-  closeSession: (id: string, force: boolean) =>
-    call<void>("DELETE", `/api/sessions/${part(id)}${force ? "?force=1" : ""}`),
+  closeSession: (id: string, force: boolean, keepsBranch: boolean) =>
+    call<void>("DELETE", `/api/sessions/${part(id)}?force=${force ? 1 : 0}&keep_branch=${keepsBranch ? 1 : 0}`),
   actOnSetup: (id: string, action: "run" | "skip") => call<Setup>("POST", `/api/sessions/${part(id)}/setup`, { action }),
   trustSetup: (projectId: string, digest: string) =>
     call<TrustedSetup>("POST", `/api/projects/${part(projectId)}/trust`, { digest }),
   files: async (id: string, query: string, limit: number) =>
     (await call<Page<FoundFile>>("GET", `/api/sessions/${part(id)}/files?limit=${limit}&query=${part(query)}`)).items,
   file: async (id: string, path: string) => (await answered("GET", `/api/sessions/${part(id)}/file?path=${part(path)}`)).text(),
+  branch: (id: string) => call<BranchStatus>("GET", `/api/sessions/${part(id)}/branch`),
+  commit: (id: string, body: NewCommit, key: string) => call<BranchCommit>("POST", `/api/sessions/${part(id)}/commit`, body, key),
+  updateBranch: (id: string, body: BranchIncoming, key: string) =>
+    call<BranchUpdate>("POST", `/api/sessions/${part(id)}/branch/update`, body, key),
+  /** A patch for `git apply`, byte for byte. */
+  patch: async (id: string, changes: PatchPart) => (await answered("GET", `/api/sessions/${part(id)}/patch?changes=${changes}`)).blob(),
   draft: (id: string) => call<Draft>("GET", `/api/sessions/${part(id)}/draft`),
   writeDraft: (id: string, text: string) => call<Draft>("PATCH", `/api/sessions/${part(id)}/draft`, { text }),
   editTask: (id: string, patch: TaskPatch) => call<Task>("PATCH", `/api/tasks/${part(id)}`, patch),

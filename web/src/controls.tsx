@@ -79,11 +79,24 @@ export function Trouble({ words, onDismiss, children }: { words: string; onDismi
   );
 }
 
+interface DialogProps {
+  title: string;
+  isWide?: boolean;
+  onClose: () => void;
+  children: ReactNode;
+}
+
 /** A modal dialog: the browser keeps the focus inside and closes it on Escape. */
-export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
+export function Dialog({ title, isWide = false, onClose, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
+    const opener = document.activeElement;
     dialog.current?.showModal();
+    dialog.current?.querySelector<HTMLElement>("[data-first]")?.focus();
+    return () => {
+      // Closed by what was done in it: the browser gives the focus back only where the person closed it.
+      if (document.activeElement === document.body && opener instanceof HTMLElement) opener.focus();
+    };
   }, []);
   return (
     <dialog
@@ -91,7 +104,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
       aria-label={title}
       onClose={onClose}
       onClick={(event) => event.target === dialog.current && dialog.current.close()}
-      className="w-[min(28rem,calc(100vw-2rem))] rounded-lg border border-line bg-surface shadow-raised"
+      className={`${isWide ? "w-[min(52rem,calc(100vw-2rem))]" : "w-[min(28rem,calc(100vw-2rem))]"} rounded-lg border border-line bg-surface shadow-raised`}
     >
       <div className="flex flex-col gap-4 p-5">
         <div className="flex items-center justify-between">

@@ -81,6 +81,16 @@ export interface AvailableAgent {
   probed_at: string | null;
 }
 
+export interface BranchCommit {
+  session_id: string;
+  branch: string;
+  commit: string;
+  parent: string;
+  files: number;
+  agents: string[];
+  changes: string[];
+}
+
 export interface BranchIncoming {
   how?: "merge" | "rebase";
   on_conflict?: "abort" | "agent";
@@ -91,6 +101,30 @@ export interface BranchMove {
   branch: string;
   old: string;
   new: string;
+}
+
+export interface BranchStatus {
+  session_id: string;
+  branch: string;
+  head: string | null;
+  default_branch: string | null;
+  default_head: string | null;
+  merge_base: string | null;
+  ahead: number | null;
+  behind: number | null;
+  uncommitted: number | null;
+  applied: number | null;
+  problem: Fault | null;
+}
+
+export interface BranchUpdate {
+  session_id: string;
+  outcome: "up_to_date" | "fast_forward" | "merged" | "rebased";
+  head: string;
+  incoming: string;
+  files: number;
+  conflicts: string[];
+  task: Task | null;
 }
 
 export interface Cancel {

@@ -3,6 +3,7 @@ import { useEffect, useState } from "react";
 
 import { useAction } from "./actions.ts";
 import { useSeeing } from "./calls.ts";
+import { CloseSession } from "./close-session.tsx";
 import { Composer } from "./composer.tsx";
 import { Badge, Button, Dialog, FIELD, Field, IconButton, Spinner, Trouble } from "./controls.tsx";
 import { Divider, useWidth } from "./divider.tsx";
@@ -15,7 +16,7 @@ import { PartButtons, PartColumn, PartPanel } from "./part.tsx";
 import { PermissionCard } from "./permission.tsx";
 import type { Session } from "./protocol.ts";
 import { addressOf } from "./route.ts";
-import { closeSession, editSession } from "./sessions.ts";
+import { editSession } from "./sessions.ts";
 import { SetupLine } from "./setup.tsx";
 import { dismiss, sessionIn, usePane } from "./store.ts";
 import { Transcript } from "./transcript.tsx";
@@ -159,7 +160,7 @@ function Head({ session, view, pending }: HeadProps) {
         {!isPhone && <PartButtons pending={pending} />}
       </span>
       {session && dialog === "rename" && <Rename session={session} onClose={() => setDialog(null)} />}
-      {session && dialog === "close" && <Close session={session} onClose={() => setDialog(null)} />}
+      {session && dialog === "close" && <CloseSession session={session} view={view} onClose={() => setDialog(null)} />}
     </header>
   );
 }
@@ -177,7 +178,7 @@ function Rename({ session, onClose }: { session: Session; onClose: () => void })
         }}
       >
         <Field label="Name">
-          <input autoFocus required maxLength={200} value={name} onChange={(event) => setName(event.target.value)} className={`${FIELD} h-9`} />
+          <input data-first required maxLength={200} value={name} onChange={(event) => setName(event.target.value)} className={`${FIELD} h-9`} />
         </Field>
         {deed?.state === "refused" && <Trouble words={deed.words} />}
         <div className="flex justify-end">
@@ -186,27 +187,6 @@ function Rename({ session, onClose }: { session: Session; onClose: () => void })
           </Button>
         </div>
       </form>
-    </Dialog>
-  );
-}
-
-function Close({ session, onClose }: { session: Session; onClose: () => void }) {
-  const deed = usePane((state) => state.deeds[`session:${session.id}`]);
-  const isRefused = deed?.state === "refused";
-  return (
-    <Dialog title="Close this session?" onClose={onClose}>
-      <p className="text-soft">
-        Its agents are stopped and its worktree and branch are removed. What was applied stays in your checkout.
-      </p>
-      {isRefused && <Trouble words={deed.words} />}
-      <div className="flex justify-end gap-2">
-        <Button look="quiet" onClick={onClose}>
-          Keep it
-        </Button>
-        <Button look="danger" disabled={deed?.state === "busy"} onClick={() => void closeSession(session.id, isRefused)}>
-          {isRefused ? "Close and lose that work" : "Close session"}
-        </Button>
-      </div>
     </Dialog>
   );
 }

@@ -25,9 +25,9 @@ export const editSession = (id: string, patch: SessionPatch) =>
     set({ sessions: pane().sessions.map((one) => (one.id === id ? session : one)) });
   });
 
-export const closeSession = (id: string, force: boolean) =>
+export const closeSession = (id: string, force: boolean, keepsBranch: boolean) =>
   doing(`session:${id}`, async () => {
-    await api.closeSession(id, force);
+    await api.closeSession(id, force, keepsBranch);
     forget(id, "This session was closed.");
   });
 

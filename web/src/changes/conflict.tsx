@@ -12,11 +12,22 @@ import { mergedParts, type Clash } from "./words.ts";
 interface ConflictProps {
   clashes: readonly Clash[];
   words: string;
+  /** What to do, where it is not to make the file fit. */
+  advice?: string | undefined;
+  sides?: Sides | undefined;
   onDismiss: () => void;
   again?: ReactNode;
 }
 
-export default function Conflict({ clashes, words, onDismiss, again }: ConflictProps) {
+/** What the two sides are called. */
+interface Sides {
+  readonly present: string;
+  readonly change: string;
+}
+
+const USUAL: Sides = { present: "The file as it is", change: "This change" };
+
+export default function Conflict({ clashes, words, advice, sides = USUAL, onDismiss, again }: ConflictProps) {
   return (
     <section aria-label="Conflict" className="overflow-hidden rounded-md border border-bad/40 bg-raised text-xs">
       <div role="alert" className="flex items-start gap-2 bg-bad-soft px-2.5 py-2 text-bad">
@@ -25,14 +36,14 @@ export default function Conflict({ clashes, words, onDismiss, again }: ConflictP
           <span className="font-medium" title={words}>
             Nothing was written: {clashes.length === 1 ? `${clashes[0]?.filePath} has` : `${clashes.length} files have`} moved on in the same places.
           </span>{" "}
-          Edit {clashes.length === 1 ? "it so that it fits" : "them so that they fit"} and try again, or decide hunk by hunk.
+          {advice ?? `Edit ${clashes.length === 1 ? "it so that it fits" : "them so that they fit"} and try again, or decide hunk by hunk.`}
         </p>
         <IconButton label="Dismiss the conflict" className="-my-1 size-6 text-bad" onClick={onDismiss}>
           <X aria-hidden className="size-3.5" />
         </IconButton>
       </div>
       {clashes.map((clash, at) => (
-        <ClashView key={clash.filePath} clash={clash} isFirst={at === 0} />
+        <ClashView key={clash.filePath} clash={clash} sides={sides} isFirst={at === 0} />
       ))}
       {again && <div className="flex flex-wrap gap-2 border-t border-line p-2">{again}</div>}
     </section>
@@ -41,9 +52,9 @@ export default function Conflict({ clashes, words, onDismiss, again }: ConflictP
 
 type Shown = "merged" | "present" | "change";
 
-function ClashView({ clash, isFirst }: { clash: Clash; isFirst: boolean }) {
+function ClashView({ clash, sides, isFirst }: { clash: Clash; sides: Sides; isFirst: boolean }) {
   const [shown, setShown] = useState<Shown>("merged");
-  const offered = tabsOf(clash);
+  const offered = tabsOf(clash, sides);
   return (
     <details open={isFirst} className="group/clash border-t border-line">
       <summary className="flex list-none flex-wrap items-baseline gap-x-2 px-2.5 py-1.5 hover:bg-hover [&::-webkit-details-marker]:hidden">
@@ -68,7 +79,7 @@ function ClashView({ clash, isFirst }: { clash: Clash; isFirst: boolean }) {
             ))}
           </div>
           <div className="max-h-96 overflow-auto border-t border-line" tabIndex={0} role="region" aria-label={`Conflict in ${clash.filePath}`}>
-            <ClashText clash={clash} shown={offered.some(({ id }) => id === shown) ? shown : (offered[0]?.id ?? "merged")} />
+            <ClashText clash={clash} sides={sides} shown={offered.some(({ id }) => id === shown) ? shown : (offered[0]?.id ?? "merged")} />
           </div>
         </>
       )}
@@ -76,22 +87,22 @@ function ClashView({ clash, isFirst }: { clash: Clash; isFirst: boolean }) {
   );
 }
 
-function tabsOf(clash: Clash): { id: Shown; label: string }[] {
+function tabsOf(clash: Clash, sides: Sides): { id: Shown; label: string }[] {
   const tabs: { id: Shown; label: string }[] = [];
   if (clash.merged !== null) tabs.push({ id: "merged", label: "Where they clash" });
-  if (clash.present !== null) tabs.push({ id: "present", label: "The file as it is" });
-  if (clash.change !== null) tabs.push({ id: "change", label: "This change" });
+  if (clash.present !== null) tabs.push({ id: "present", label: sides.present });
+  if (clash.change !== null) tabs.push({ id: "change", label: sides.change });
   return tabs;
 }
 
-function ClashText({ clash, shown }: { clash: Clash; shown: Shown }) {
-  if (shown === "merged") return <Merged text={clash.merged ?? ""} />;
+function ClashText({ clash, sides, shown }: { clash: Clash; sides: Sides; shown: Shown }) {
+  if (shown === "merged") return <Merged text={clash.merged ?? ""} sides={sides} />;
   const text = (shown === "present" ? clash.present : clash.change) ?? "";
   const diff = unifiedDiff(clash.filePath, clash.base, text);
   return <DiffText text={diff || "Unchanged since the base."} path={clash.filePath} />;
 }
 
-function Merged({ text }: { text: string }) {
+function Merged({ text, sides }: { text: string; sides: Sides }) {
   const parts = useMemo(() => mergedParts(text), [text]);
   return (
     <div className="py-1 font-mono text-2xs leading-[1.125rem]">
@@ -104,9 +115,9 @@ function Merged({ text }: { text: string }) {
           </div>
         ) : (
           <div key={at} className="my-1 border-y border-line">
-            <SideOf label="The file as it is" lines={part.present} className="bg-ask-soft" />
+            <SideOf label={sides.present} lines={part.present} className="bg-ask-soft" />
             <SideOf label="Before both" lines={part.base} className="bg-sunken text-faint" />
-            <SideOf label="This change" lines={part.change} className="bg-live-soft" />
+            <SideOf label={sides.change} lines={part.change} className="bg-live-soft" />
           </div>
         ),
       )}

@@ -33,6 +33,8 @@ export function useKeptFocus(box: RefObject<HTMLElement | null>): void {
     const note = (event: FocusEvent) => {
       const stops = [...area.querySelectorAll(STOPS)];
       const element = event.target as Element;
+      // A dialog gives the focus back by itself.
+      if (element.closest("dialog")) return;
       const own = element.closest("section, li")?.querySelector(STOPS) ?? element;
       last.current = { element, at: Math.max(0, stops.indexOf(own)) };
     };

@@ -4,6 +4,7 @@ import { Keyboard, Maximize2, Minimize2, X } from "lucide-react";
 import { useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 
 import { useAction } from "../actions.ts";
+import { BranchLine } from "../branch/line.tsx";
 import { IconButton, Trouble } from "../controls.tsx";
 import type { View } from "../fold.ts";
 import { useKept } from "../kept.ts";
@@ -71,6 +72,7 @@ export function Changes({ id, view, onClose }: ChangesProps) {
           </IconButton>
         </span>
       </div>
+      <BranchLine key={id} id={id} view={view} pending={pending.length} />
       <Tabs name={name} tab={tab} setTab={setTab} counts={{ files: pending.length, comments: openThreads(view).length }} />
       <div role="tabpanel" id={`${name}panel`} aria-labelledby={`${name}${tab}`} className="min-h-0 flex-1 overflow-y-auto">
         {tab === "files" && (
