@@ -41,7 +41,9 @@ CREATE TABLE IF NOT EXISTS session_worktrees (
 -- idle <-> active (a turn runs); either -> crashed (agent died), -> closed (evicted or asked for); crashed, closed -> idle (opened again); crashed -> closed.
 -- model, mode_id and thinking_option_id are what was chosen last: a prompt that says nothing else keeps them.
 -- told is the newest decision (its ordinal) that the agent has heard of.
--- can_steer is what the agent said of itself when it was opened: whether a running turn takes more input.
+-- can_steer and can_resume are what the agent said of itself when it was opened: whether a running turn takes more input, and
+-- whether an earlier conversation can be taken up. rewind is the point of a conversation that the next opening takes up instead of
+-- the newest one.
 CREATE TABLE IF NOT EXISTS agent_sessions (
     session_id       text NOT NULL REFERENCES sessions ON DELETE CASCADE,
     agent            text NOT NULL,
@@ -52,6 +54,8 @@ CREATE TABLE IF NOT EXISTS agent_sessions (
     mode_id            text,
     thinking_option_id text,
     can_steer        boolean NOT NULL DEFAULT false,
+    can_resume       boolean NOT NULL DEFAULT false,
+    rewind           jsonb,
     status           text NOT NULL DEFAULT 'idle' CHECK (status IN ('idle', 'active', 'crashed', 'closed')),
     last_active_at   timestamptz NOT NULL DEFAULT now(),
     created_at       timestamptz NOT NULL DEFAULT now(),
@@ -61,6 +65,7 @@ CREATE TABLE IF NOT EXISTS agent_sessions (
 -- pending -> running (claimed) -> completed | failed | cancelled; pending -> cancelled | failed | blocked; blocked (being put into the running turn) -> pending | cancelled | failed;
 -- running -> pending only where the turn provably never started. `owner` is the host incarnation that claimed it, `attempt` its fencing number.
 -- `prompt_sent` is set just before the prompt is written to the agent: without it the turn provably never started.
+-- `sent_seq` is the journal's newest number then, `agent_session_id` the conversation it went to, and `message_id` its name there.
 -- `ordinal` is the order of acceptance, whatever clocks do; `place` the order of turns, moved by `position` while a task waits.
 CREATE TABLE IF NOT EXISTS tasks (
     id                 text PRIMARY KEY,
@@ -85,6 +90,9 @@ CREATE TABLE IF NOT EXISTS tasks (
     owner              text,
     attempt            integer NOT NULL DEFAULT 0,
     prompt_sent        boolean NOT NULL DEFAULT false,
+    sent_seq           bigint,
+    agent_session_id   text,
+    message_id         text,
     cancel_requested   boolean NOT NULL DEFAULT false,
     idempotency_key    text,
     created_at         timestamptz NOT NULL DEFAULT now(),
@@ -176,6 +184,7 @@ CREATE TABLE IF NOT EXISTS decisions (
 CREATE INDEX IF NOT EXISTS decisions_by_session ON decisions (session_id, id);
 CREATE INDEX IF NOT EXISTS decisions_open ON decisions (session_id, ordinal) WHERE state IN ('queued', 'underway');
 
+-- conversations has the point of every agent's conversation, by agent; null: made before these were kept.
 CREATE TABLE IF NOT EXISTS checkpoints (
     id         text PRIMARY KEY,
     session_id text NOT NULL REFERENCES sessions ON DELETE CASCADE,
@@ -184,6 +193,7 @@ CREATE TABLE IF NOT EXISTS checkpoints (
     kind       text NOT NULL CHECK (kind IN ('opened', 'turn', 'restore', 'update')),
     tree       text NOT NULL,
     seq        bigint NOT NULL,
+    conversations jsonb,
     created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS checkpoints_by_session ON checkpoints (session_id, id);
@@ -329,7 +339,14 @@ ALTER TABLE agent_sessions
     ADD COLUMN IF NOT EXISTS mode_id text,
     ADD COLUMN IF NOT EXISTS thinking_option_id text,
     ADD COLUMN IF NOT EXISTS can_steer boolean NOT NULL DEFAULT false,
-    ADD COLUMN IF NOT EXISTS told bigint NOT NULL DEFAULT 0;
+    ADD COLUMN IF NOT EXISTS told bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS can_resume boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS rewind jsonb;
+ALTER TABLE tasks
+    ADD COLUMN IF NOT EXISTS sent_seq bigint,
+    ADD COLUMN IF NOT EXISTS agent_session_id text,
+    ADD COLUMN IF NOT EXISTS message_id text;
+ALTER TABLE checkpoints ADD COLUMN IF NOT EXISTS conversations jsonb;
 ALTER TABLE pending_changes
     ADD COLUMN IF NOT EXISTS contributors text[] NOT NULL DEFAULT '{}',
     ADD COLUMN IF NOT EXISTS is_secret boolean NOT NULL DEFAULT false,

@@ -1,6 +1,7 @@
 """Checkpoints: the worktree's files at a turn's end, and the way back to them."""
 
 from coder.changes import Changes
+from coder.conversations import Conversations
 from coder.decisions import Decisions, Survey
 from coder.errors import Conflict
 from coder.failpoints import failpoint
@@ -29,6 +30,7 @@ class Checkpoints:
         plans: Plans,
         changes: Changes,
         decisions: Decisions,
+        conversations: Conversations,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -36,6 +38,7 @@ class Checkpoints:
         self._plans = plans
         self._changes = changes
         self._decisions = decisions
+        self._conversations = conversations
 
     async def record(self, commit: Commit, survey: Survey, *, agent: str, task_id: str) -> None:
         """Keep what a turn left."""
@@ -53,17 +56,20 @@ class Checkpoints:
         """The checkpoint with what a restore would change now. Raises NotFound."""
         async with self._store.connection() as connection:
             checkpoint = await checkpoints.get(connection, id)
+            points = await self._conversations.to_rewind(connection, id)
         async with self._plans.hold(checkpoint.session_id) as held:
             present = await tree.take_snapshot(held.shadow)
             found = await tree.differences(held.shadow, present.tree, checkpoint.tree)
-        return CheckpointDetail(**dict(checkpoint), differences=tuple(found))
+        return CheckpointDetail(**dict(checkpoint), differences=tuple(found), conversations=tuple(points))
 
     async def restore(self, id: str, *, by: str, reason: str | None = None) -> Checkpoint:
-        """Bring the worktree's files back; ignored files are not touched. Returns what undoes it.
+        """Bring the worktree's files back, and the agents' conversations where they can; ignored files are not touched.
+
+        Returns what undoes it.
 
         Raises:
             NotFound: no such checkpoint.
-            Conflict: a turn is running, a decision waits for its end, or the files are as they were already.
+            Conflict: a turn is running, a decision waits for its end, or everything is as it was already.
             MergeConflict: files changed at this very moment; nothing was written.
         """
         async with self._store.connection() as connection:
@@ -73,8 +79,10 @@ class Checkpoints:
             await self._refuse_during_turn(session_id)
             present = await tree.take_snapshot(held.shadow)
             found = await tree.differences(held.shadow, present.tree, checkpoint.tree)
-            if not found:
-                raise Conflict("the files are as they were at this checkpoint", code="nothing_to_restore")
+            async with self._store.connection() as connection:
+                points = await self._conversations.to_rewind(connection, id)
+            if not found and not points:
+                raise Conflict("everything is as it was at this checkpoint", code="nothing_to_restore")
             decision = new_decision("restore", session_id, (), by, reason, checkpoint_id=id)
             moves = [Move.forward(each) for each in found]
             async with self._plans.written(held, decision, held.worktree.worktree_path, moves) as end:
@@ -85,7 +93,9 @@ class Checkpoints:
                     saved = await keep_checkpoint(commit, session_id, "restore", present.tree)
                     await self._changes.record(commit, session_id, left, agent=USER)
                     await self._changes.move_trees(commit, held, new=taken.tree)
+                    await self._conversations.rewind(commit.connection, session_id, points)
                     failpoint("decision.recorded")
+            await self._conversations.close(session_id, points)
         return saved
 
     async def _refuse_during_turn(self, session_id: str) -> None:

@@ -16,6 +16,7 @@ from coder.branches import Branches, Roster
 from coder.changes import Changes
 from coder.checkpoints import Checkpoints
 from coder.comments import Comments, follow
+from coder.conversations import Conversations
 from coder.decisions import Decisions
 from coder.dispatch import Dispatcher
 from coder.drafts import Drafts
@@ -130,7 +131,6 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         targets = Targets(workspaces, plans, providers.label)
         rejections = Rejections(store, journal, plans)
         decisions = Decisions(store, journal, plans, targets, changes, rejections)
-        checkpoints = Checkpoints(store, journal, workspaces, plans, changes, decisions)
         setups = await enter(
             open_setups(store, journal, workspaces, supervisor, environment, lambda: dispatcher.wake())
         )
@@ -156,6 +156,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
                 ),
             )
         )
+        checkpoints = Checkpoints(store, journal, workspaces, plans, changes, decisions, Conversations(pool.close))
 
         async def end_work(session_id: str) -> None:
             await dispatcher.end_session(session_id)

@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from coder.backends.base import AgentBackend, AgentSessionHandle, SessionOptions
 from coder.errors import AgentDied, AgentError, AgentUnavailable, AuthRequired, CoderError, Conflict, Unavailable
 from coder.journal import Journal
+from coder.model.checkpoints import ConversationPoint
 from coder.model.events import AgentStatusChanged
 from coder.model.sessions import AgentSession, AgentSessionStatus, AgentStatus
 from coder.model.values import now
@@ -311,11 +312,11 @@ class AgentPool:
         async with self._spawning:
             async with self._store.connection() as connection:
                 row = await agent_sessions.find(connection, session_id, agent)
-            await self._tell(slot.key, "waking" if row and row.agent_session_id else "starting")
-            options = replace(slot.options, resume_token=row.agent_session_id if row else None)
+                rewind = await agent_sessions.rewind_of(connection, session_id, agent)
+            point = rewind or ConversationPoint(agent_session_id=row.agent_session_id if row else None)
+            await self._tell(slot.key, "waking" if point.agent_session_id else "starting")
+            options = replace(slot.options, resume_token=point.agent_session_id, resume_before=point.before)
             handle = await backend.ensure_session(options)
-        had_memory = bool(row and row.agent_session_id)
-        message = "its memory of the conversation is gone" if had_memory and not handle.is_resumed else None
         can_steer = backend.capabilities.steer
         async with self._journal.commit(session_id) as commit:
             await agent_sessions.upsert(
@@ -329,8 +330,11 @@ class AgentPool:
                     status=AgentSessionStatus.IDLE,
                     last_active_at=now(),
                     can_steer=can_steer,
+                    can_resume=backend.capabilities.resume,
                 ),
+                rewind=rewind,
             )
+            message = _memory(point, handle)
             opened = AgentStatusChanged(agent=agent, status="idle", message=message, can_steer=can_steer)
             commit.append(opened, agent=agent)
         slot.backend, slot.handle = backend, handle
@@ -367,6 +371,15 @@ class AgentPool:
 
     async def _tell(self, key: Key, status: AgentStatus) -> None:
         await self._journal.append(key[0], AgentStatusChanged(agent=key[1], status=status), agent=key[1])
+
+
+def _memory(point: ConversationPoint, handle: AgentSessionHandle) -> str | None:
+    """What a person should know of what the agent remembers, where that is not what it was asked to."""
+    if point.agent_session_id and not handle.is_resumed:
+        return "its memory of the conversation is gone"
+    if point.before and handle.is_whole:
+        return "it remembers more than the checkpoint: its conversation could not be brought back"
+    return None
 
 
 @asynccontextmanager

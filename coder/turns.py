@@ -210,10 +210,11 @@ class Turns:
             await self._record_hand_edits(task.session_id)
             async with self._pool.lease(session_options(session, task.agent, task)) as lease:
                 failpoint("turn.leased")
-                note = await self._mark_working(turn)
+                message_id = lease.backend.new_message_id()
+                note = await self._mark_working(turn, lease, message_id)
                 failpoint("turn.marked")
                 with anyio.CancelScope(shield=True):
-                    result = await self._prompt(turn, lease, note)
+                    result = await self._prompt(turn, lease, note, message_id)
         if result.auth_methods is not None:
             # a process that runs may not notice that somebody signs in
             self._pool.renew(task.session_id, task.agent)
@@ -226,7 +227,7 @@ class Turns:
                 async with self._journal.commit(session_id) as commit:
                     await self._decisions.record(commit, survey, agent=USER, task_id=None)
 
-    async def _prompt(self, turn: Turn, lease: Lease, note: str | None) -> TurnResult:
+    async def _prompt(self, turn: Turn, lease: Lease, note: str | None, message_id: str | None) -> TurnResult:
         task = turn.task
         if turn.cancel.is_set():
             return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
@@ -251,7 +252,7 @@ class Turns:
         turn.lease = lease
         turn.was_sent = True
         try:
-            result = await lease.backend.prompt(lease.handle, PromptInput(words, task.attachments), context)
+            result = await lease.backend.prompt(lease.handle, PromptInput(words, task.attachments, message_id), context)
         finally:
             turn.lease = None
         if result.ok:
@@ -272,7 +273,7 @@ class Turns:
             }
         )
 
-    async def _mark_working(self, turn: Turn) -> str | None:
+    async def _mark_working(self, turn: Turn, lease: Lease, message_id: str | None) -> str | None:
         """The last step before the prompt may leave the host: from here on it is never sent again by itself.
 
         Returns what the agent is told in front of it. One of the agent's own commands goes alone.
@@ -283,7 +284,14 @@ class Turns:
             turn.announce(commit)
             if not task.input.startswith("/"):
                 note = await tell(commit, task.session_id, task.agent)
-            await tasks.mark_sent(commit.connection, task.id, task.attempt)
+            await tasks.mark_sent(
+                commit.connection,
+                task.id,
+                task.attempt,
+                seq=commit.last_seq,
+                agent_session_id=lease.handle.agent_session_id,
+                message_id=message_id,
+            )
             await agent_sessions.set_status(commit.connection, task.session_id, task.agent, AgentSessionStatus.ACTIVE)
             status = AgentStatusChanged(agent=task.agent, status="working")
             commit.append(status, agent=task.agent, task_id=task.id)

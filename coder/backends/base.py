@@ -42,7 +42,10 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """What an agent session is opened with. `resume_token` is the stored agent session id, if there is one."""
+    """What an agent session is opened with. `resume_token` is the stored agent session id, if there is one.
+
+    `resume_before` is the agent's id of the message before which that conversation is taken up, in a copy; None: whole.
+    """
 
     session_id: str
     agent: str
@@ -53,11 +56,15 @@ class SessionOptions:
     thinking_option_id: str | None = None
     feature_values: Mapping[str, Json] = field(default_factory=dict[str, Json])
     resume_token: str | None = None
+    resume_before: str | None = None
 
 
 @dataclass(frozen=True)
 class AgentSessionHandle:
-    """`is_resumed` is False when the agent's memory of earlier turns is gone or there was none."""
+    """`is_resumed` is False when the agent's memory of earlier turns is gone or there was none.
+
+    `is_whole` is True where a conversation was resumed with what came after `resume_before`.
+    """
 
     session_id: str
     agent: str
@@ -65,12 +72,16 @@ class AgentSessionHandle:
     agent_session_id: str | None
     server_port: int | None = None
     is_resumed: bool = False
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)
 class PromptInput:
+    """`message_id` is one that the backend made for it, where it makes any."""
+
     text: str
     attachments: tuple[Attachment, ...] = ()
+    message_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,10 @@ class AgentBackend(Protocol):
             AgentUnavailable: the program is missing. AuthRequired: it wants a login first.
             AgentTimeout, AgentDied, AgentProtocolError: it did not come up.
         """
+        ...
+
+    def new_message_id(self) -> str | None:
+        """The agent's id for a prompt to come, to name it as `resume_before` later; None where prompts have no ids."""
         ...
 
     async def prompt(self, handle: AgentSessionHandle, input: PromptInput, context: PromptContext) -> TurnResult:

@@ -77,6 +77,9 @@ class FallbackBackend:
             task_status.started(backend)
             await anyio.sleep_forever()
 
+    def new_message_id(self) -> str | None:
+        return self._backend.new_message_id()
+
     async def prompt(self, handle: AgentSessionHandle, input: PromptInput, context: PromptContext) -> TurnResult:
         return await self._backend.prompt(handle, input, context)
 

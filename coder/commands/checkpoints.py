@@ -38,10 +38,10 @@ def restore_checkpoint(
     reason: Reason = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Bring the worktree's files back; shown first, can be undone."""
+    """Bring the worktree's files back, and the conversation where the agent can; shown first, can be undone."""
     found = call(context, lambda client: client.checkpoint(id))
     typer.echo(_restore_text(found), err=True)
-    if found.differences and not yes and not typer.confirm("Restore these files?", err=True):
+    if _changes_something(found) and not yes and not typer.confirm("Restore this?", err=True):
         raise typer.Exit(CANCELLED)
     saved = call(context, lambda client: client.restore_checkpoint(id, reason=reason))
     if as_json:
@@ -55,7 +55,12 @@ def _checkpoint_row(found: Checkpoint) -> tuple[str, ...]:
 
 
 def _restore_text(found: CheckpointDetail) -> str:
-    if not found.differences:
-        return "the files are as they were then"
+    if not _changes_something(found):
+        return "everything is as it was then"
     lines = [f"  {counts_text(each):<20} {name_text(each)}" for each in found.differences]
+    lines += [f"  bring back the conversation with {agent}" for agent in found.conversations]
     return "\n".join(["a restore would", *lines])
+
+
+def _changes_something(found: CheckpointDetail) -> bool:
+    return bool(found.differences or found.conversations)

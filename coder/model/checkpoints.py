@@ -23,6 +23,19 @@ class Checkpoint(Value):
 
 
 class CheckpointDetail(Checkpoint):
-    """With what a restore would change in the worktree as it is now."""
+    """With what a restore would change in the worktree as it is now, and whose conversations would go back too."""
 
     differences: tuple[FileDifference, ...]
+    conversations: tuple[str, ...] = ()
+
+
+class ConversationPoint(Value):
+    """How far the conversation with an agent had come. Without an `agent_session_id` it had not begun.
+
+    `before` is the agent's id of the first message that is not part of it; None where all of it is. `told` is the
+    newest decision that the agent had heard of.
+    """
+
+    agent_session_id: str | None = None
+    before: str | None = None
+    told: int = 0

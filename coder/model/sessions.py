@@ -103,6 +103,8 @@ class AgentSession(Value):
     """What was chosen last; a prompt that says nothing else keeps it."""
     can_steer: bool = False
     """Whether the agent, as it was opened last, takes input while its turn runs."""
+    can_resume: bool = False
+    """Whether the agent, as it was opened last, can take up an earlier conversation."""
 
 
 AgentStatus = Literal["cold", "starting", "waking", "idle", "working", "closing", "crashed", "error"]

@@ -3,13 +3,17 @@
 from asyncpg import Connection, ForeignKeyViolationError, Record
 
 from coder.errors import NotFound
+from coder.model.checkpoints import ConversationPoint
 from coder.model.sessions import AGENT_SESSION_TRANSITIONS, AgentSession, AgentSessionStatus
+from coder.model.values import Json
 from coder.store.rows import found, wrong_state
 from coder.store.statements import sql
 
 
-async def upsert(c: Connection, agent_session: AgentSession) -> AgentSession:
-    """Record it as it was just opened; NotFound where the session is gone."""
+async def upsert(
+    c: Connection, agent_session: AgentSession, *, rewind: ConversationPoint | None = None
+) -> AgentSession:
+    """Record it as it was just opened, at that rewind; NotFound where the session is gone."""
     try:
         row = await c.fetchrow(
             sql("upsert_agent_session"),
@@ -20,7 +24,9 @@ async def upsert(c: Connection, agent_session: AgentSession) -> AgentSession:
             agent_session.server_port,
             str(agent_session.status),
             agent_session.can_steer,
+            agent_session.can_resume,
             agent_session.last_active_at,
+            _point_row(rewind),
         )
     except ForeignKeyViolationError as error:
         id = agent_session.session_id
@@ -72,6 +78,18 @@ async def reset_after_crash(c: Connection) -> tuple[AgentSession, ...]:
     return tuple(_read(row) for row in await c.fetch(sql("reset_agent_sessions")))
 
 
+async def rewind_of(c: Connection, session_id: str, agent: str) -> ConversationPoint | None:
+    """The point of a conversation that the next opening takes up instead of the newest one, where one was chosen."""
+    row = await c.fetchval(sql("rewind_of"), session_id, agent)
+    return ConversationPoint.model_validate(row) if row is not None else None
+
+
+async def set_rewind(c: Connection, session_id: str, agent: str, point: ConversationPoint) -> None:
+    """Have the next opening take up this point. What the agent heard after it is told again."""
+    told = point.told if point.agent_session_id is not None else None
+    await c.execute(sql("set_rewind"), session_id, agent, _point_row(point), told)
+
+
 async def told(c: Connection, session_id: str, agent: str) -> int | None:
     """The ordinal of the newest decision that the agent has heard of; None where it was never opened."""
     return await c.fetchval(sql("told_of"), session_id, agent)
@@ -80,6 +98,10 @@ async def told(c: Connection, session_id: str, agent: str) -> int | None:
 async def set_told(c: Connection, session_id: str, agent: str, ordinal: int) -> None:
     """The agent has heard of everything up to this decision."""
     await c.execute(sql("set_told"), session_id, agent, ordinal)
+
+
+def _point_row(point: ConversationPoint | None) -> Json:
+    return None if point is None else point.model_dump(exclude={"told"})
 
 
 def _read(row: Record) -> AgentSession:

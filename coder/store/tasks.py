@@ -64,13 +64,18 @@ async def claim(c: Connection, owner: str, *, busy_sessions: Collection[str] = (
     return _read(row) if row else None
 
 
-async def mark_sent(c: Connection, id: str, attempt: int) -> Task:
+async def mark_sent(
+    c: Connection, id: str, attempt: int, *, seq: int, agent_session_id: str | None, message_id: str | None
+) -> Task:
     """Say, just before the prompt is written to the agent, that from here on it may have been seen.
+
+    `seq` is the journal's newest number; the others are the agent's names of the conversation and of the prompt in it.
 
     Raises:
         NotFound. WrongState: this attempt is not running any more.
     """
-    return await _moved(c, await c.fetchrow(sql("mark_task_sent"), id, attempt), id, [TaskState.RUNNING])
+    row = await c.fetchrow(sql("mark_task_sent"), id, attempt, seq, agent_session_id, message_id)
+    return await _moved(c, row, id, [TaskState.RUNNING])
 
 
 async def finish(

@@ -15,6 +15,7 @@ from coder.branches import Branches, Roster
 from coder.changes import Changes
 from coder.checkpoints import Checkpoints
 from coder.comments import follow
+from coder.conversations import Conversations
 from coder.decisions import Decisions
 from coder.failpoints import arm
 from coder.journal import Journal, open_journal
@@ -112,7 +113,9 @@ class Desk:
                 async with self.journal.commit(session_id) as commit:
                     await self.decisions.record(commit, survey, agent=USER, task_id=None)
         async with self.store.transaction() as connection:
-            await tasks.mark_sent(connection, claimed.id, claimed.attempt)
+            await tasks.mark_sent(
+                connection, claimed.id, claimed.attempt, seq=0, agent_session_id=None, message_id=None
+            )
 
     async def end_turn(self, session_id: str) -> None:
         """From where the agent has written for the last time."""
@@ -149,10 +152,15 @@ async def open_desk(home: Path, database_url: str) -> AsyncGenerator[Desk]:
         targets = Targets(workspaces, plans, label=lambda agent: agent)
         rejections = Rejections(store, journal, plans)
         decisions = Decisions(store, journal, plans, targets, changes, rejections)
-        checkpoints = Checkpoints(store, journal, workspaces, plans, changes, decisions)
+        conversations = Conversations(close_agent=_no_agent)
+        checkpoints = Checkpoints(store, journal, workspaces, plans, changes, decisions, conversations)
         roster = Roster(require_usable=_nobody, submit=_nobody)
         branches = Branches(store, journal, workspaces, plans, targets, changes, roster)
         yield Desk(home, store, journal, workspaces, changes, decisions, rejections, checkpoints, branches)
+
+
+async def _no_agent(session_id: str, agent: str) -> None:
+    """There is no agent at the desk to be ended."""
 
 
 def _nobody(_: object) -> NoReturn:

@@ -219,11 +219,14 @@ async def test_a_checkpoint_is_restored_and_that_undone(tmp_path: Path, database
     async with open_review(tmp_path, database_url, "write a.txt a\\n") as review:
         await review.turn("write a.txt again\\n; write b.txt b\\n")
         await review.tab("Checkpoints")
-        await review.changes.locator("[data-stop=checkpoint]").nth(1).click()
         preview = review.changes.get_by_role("group", name="What a restore would change")
+        await review.changes.locator("[data-stop=checkpoint]").last.click()
+        await expect(preview).to_contain_text("The conversation with demo goes back too.")
+        await review.changes.locator("[data-stop=checkpoint]").last.click()
+        await review.changes.locator("[data-stop=checkpoint]").nth(1).click()
         await expect(preview.get_by_role("listitem")).to_contain_text(["a.txt", "b.txt"])
         await preview.get_by_role("button", name="Restore 2 files").click()
-        await expect(preview).to_contain_text("The files are as they were then.")
+        await expect(preview).to_contain_text("Everything is as it was then.")
         assert (review.worktree / "a.txt").read_text() == "a\n"
         assert not (review.worktree / "b.txt").exists()
         await review.button("Undo").click()

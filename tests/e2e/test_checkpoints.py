@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from coder.errors import Conflict
+from coder.model.events import HostNote
+from coder.store import agent_sessions
 from coder.testing.rooms import Room, open_room
 
 
@@ -68,6 +70,39 @@ async def test_files_go_back_and_forth_with_their_authors(tmp_path: Path, databa
         }
         ledger = (await room.host.decisions.list(room.session.id, None, None, 10)).items
         assert [(each.verb, each.checkpoint_id) for each in ledger] == [("restore", saved.id), ("restore", wanted.id)]
+
+
+@pytest.mark.scenario("checkpoints: an agent that remembers is told")
+async def test_an_agent_begins_anew_before_its_first_turn_and_is_told_in_between(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        checkpoints = room.host.checkpoints
+
+        async def conversation() -> str | None:
+            async with room.host.store.connection() as connection:
+                return (await agent_sessions.get(connection, room.session.id, "demo")).agent_session_id
+
+        await room.prompt("write a.txt one")
+        first = await conversation()
+        await room.prompt("write a.txt two")
+        _, made, opened = (await checkpoints.list(room.session.id, None, 10)).items
+        found = [await checkpoints.get(id) for id in (made.id, opened.id)]
+        assert [each.conversations for each in found] == [(), ("demo",)]
+        assert await conversation() == first
+
+        saved = await checkpoints.restore(opened.id, by="test")
+        with pytest.raises(Conflict) as refused:
+            await checkpoints.restore(opened.id, by="test")
+        assert refused.value.stable_code == "nothing_to_restore"
+        await room.prompt("say hello")
+        assert await conversation() != first
+
+        await checkpoints.restore(saved.id, by="test")
+        await room.prompt("say again")
+        assert await conversation() == first
+        notes = [event.text for event in await room.events() if isinstance(event, HostNote)]
+        assert "brought back to an earlier checkpoint" in notes[-1]
 
 
 @pytest.mark.scenario("checkpoints: a restore waits for no turn")

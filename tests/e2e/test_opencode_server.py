@@ -189,6 +189,34 @@ async def test_a_server_killed_in_a_turn_ends_it_in_words_and_the_next_prompt_re
     assert not [words for words in stage.told() if "memory" in words]
 
 
+@pytest.mark.scenario("checkpoints: the conversation goes back with the files")
+async def test_a_restored_checkpoint_brings_back_the_conversation_and_its_undo_brings_back_the_rest(
+    tmp_path: Path, database_url: str
+):
+    async def words_heard(stage: Stage, model_url: str) -> set[str]:
+        ended = await stage.run_turn('what do you remember [[text {"text":"Much."}]]')
+        assert ended.state is TaskState.COMPLETED
+        heard = await _last_request(model_url)
+        return {word for word in ("marzipan", "nougat", "remember") if word in heard}
+
+    with open_model_server() as model_url, anyio.fail_after(SECONDS):
+        async with open_stage(tmp_path, database_url, model_url) as stage:
+            await stage.run_turn('keep the word marzipan [[text {"text":"Kept."}]]')
+            checkpoint = (await stage.client.checkpoints(stage.session.id))[0]
+            await stage.run_turn('keep the word nougat [[text {"text":"Kept."}]]')
+            shown = await stage.client.checkpoint(checkpoint.id)
+
+            saved = await stage.client.restore_checkpoint(checkpoint.id)
+            restored = await words_heard(stage, model_url)
+            await stage.client.restore_checkpoint(saved.id)
+            undone = await words_heard(stage, model_url)
+
+    assert (shown.differences, shown.conversations) == ((), (AGENT,))
+    assert restored == {"marzipan", "remember"}
+    assert undone == {"marzipan", "nougat", "remember"}
+    assert not [words for words in stage.told() if "memory" in words or "remembers more" in words]
+
+
 @pytest.mark.scenario("opencode-backend: A conversation goes on over ACP where its server cannot be had")
 async def test_a_conversation_with_the_server_goes_on_over_acp_when_there_is_no_server(
     tmp_path: Path, database_url: str

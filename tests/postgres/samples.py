@@ -54,7 +54,9 @@ async def claim(c: Connection, owner: str = "run", *, sent: bool = False) -> Tas
     """The next task, claimed, its prompt sent or not."""
     task = await tasks.claim(c, owner)
     assert task is not None
-    return await tasks.mark_sent(c, task.id, task.attempt) if sent else task
+    if not sent:
+        return task
+    return await tasks.mark_sent(c, task.id, task.attempt, seq=1, agent_session_id=None, message_id=None)
 
 
 def records(first: int, *texts: str) -> list[NewRecord]:

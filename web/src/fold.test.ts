@@ -391,6 +391,7 @@ describe("sending now", () => {
       mode_id: null,
       thinking_option_id: null,
       can_steer: true,
+      can_resume: true,
     };
     const view = viewOf(snapshot({ agents: [row], tasks: [task({ state: "running" })] }));
     expect(urgencyOf(view.facts, "demo")).toBe("steer");

@@ -27,6 +27,7 @@ export interface AgentSession {
   mode_id: string | null;
   thinking_option_id: string | null;
   can_steer: boolean;
+  can_resume: boolean;
 }
 
 export type AgentSessionStatus = "idle" | "active" | "crashed" | "closed";
@@ -227,6 +228,7 @@ export interface CheckpointDetail {
   seq: number;
   created_at: string;
   differences: FileDifference[];
+  conversations: string[];
 }
 
 export interface CheckpointRecorded {
@@ -292,6 +294,12 @@ export interface ContentBlock {
   uri: string | null;
   data: string | null;
   raw: Json;
+}
+
+export interface ConversationPoint {
+  agent_session_id: string | null;
+  before: string | null;
+  told: number;
 }
 
 export interface Damage {

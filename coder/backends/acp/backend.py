@@ -265,6 +265,9 @@ class AcpBackend:
 
     # A turn
 
+    def new_message_id(self) -> str | None:
+        return None
+
     async def prompt(self, handle: AgentSessionHandle, input: PromptInput, context: PromptContext) -> TurnResult:
         connection = self._connection
         if connection is None or not connection.is_up or self._feed.session is None or handle != self._handle:

@@ -27,6 +27,7 @@ from coder.backends.opencode.feed import Feed
 from coder.backends.opencode.http import Http
 from coder.backends.opencode.offer import Offer, read_offer
 from coder.backends.opencode.plugins import find_plugins
+from coder.backends.opencode.progress import Progress, new_message_id
 from coder.backends.opencode.prompt import prompt_parts, read_instructions
 from coder.backends.opencode.seat import Seat
 from coder.backends.opencode.servers import Servers
@@ -155,6 +156,9 @@ class OpencodeBackend:
         offer = await fetch_offer(http)
         info = await self._find_session(http, options)
         is_resumed = info is not None
+        if info and options.resume_before is not None:
+            copy: Fields = {"messageID": options.resume_before}
+            info = fields(await http.post(f"/session/{info['id']}/fork", copy, timeout=self._limits.session_start))
         if info is None:
             body: Fields = {"title": f"coder {options.session_id}", "metadata": {"coder_session": options.session_id}}
             info = fields(await http.post("/session", body, timeout=self._limits.session_start))
@@ -170,7 +174,8 @@ class OpencodeBackend:
             logger.warning("not chosen: %s", error, extra=self._ids())
         self._group.start_soon(self._prewarm, http)
         port = self._seat_or_raise().port
-        return AgentSessionHandle(options.session_id, options.agent, self.kind, session, port, is_resumed)
+        is_whole = options.resume_before is None
+        return AgentSessionHandle(options.session_id, options.agent, self.kind, session, port, is_resumed, is_whole)
 
     async def _start(self, options: SessionOptions) -> None:
         await self._heed_plugins(options.worktree_path)
@@ -228,6 +233,9 @@ class OpencodeBackend:
 
     # A turn
 
+    def new_message_id(self) -> str | None:
+        return new_message_id()
+
     async def prompt(self, handle: AgentSessionHandle, input: PromptInput, context: PromptContext) -> TurnResult:
         seat, session = self._seat, self.translator.session
         if seat is None or not seat.is_up or session is None or handle != self._handle:
@@ -242,7 +250,8 @@ class OpencodeBackend:
         if context.cancel.is_set():
             return TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         turn = Turn(context, self._limits, time.monotonic)
-        exchange = Exchange(seat, self._feed, session, turn, self._limits, self._provider.id)
+        progress = Progress(session, input.message_id or new_message_id())
+        exchange = Exchange(seat, self._feed, progress, turn, self._limits, self._provider.id)
         return await exchange.run(input, parts, system)
 
     # Small things

@@ -1,7 +1,6 @@
 """One prompt to the server and what comes of it, until it is done, cancelled, too silent, or the server is gone."""
 
 import logging
-import time
 from collections.abc import Mapping
 
 import anyio
@@ -11,7 +10,7 @@ from coder.backends.base import PromptInput, TurnResult
 from coder.backends.opencode.asking import Asking
 from coder.backends.opencode.feed import Feed
 from coder.backends.opencode.http import is_refused_sign_in
-from coder.backends.opencode.progress import Progress, new_message_id
+from coder.backends.opencode.progress import Progress
 from coder.backends.opencode.prompt import file_parts
 from coder.backends.opencode.seat import Seat
 from coder.backends.opencode.translate import error_words
@@ -36,16 +35,16 @@ _ERROR_CODES = {
 
 
 class Exchange:
-    """One turn of the conversation `session`."""
+    """One turn, whose prompt `progress` follows."""
 
-    def __init__(self, seat: Seat, feed: Feed, session: str, turn: Turn, limits: AgentLimits, agent: str) -> None:
+    def __init__(self, seat: Seat, feed: Feed, progress: Progress, turn: Turn, limits: AgentLimits, agent: str) -> None:
         self._seat = seat
         self._feed = feed
-        self._session = session
+        self._session = progress.session
         self._turn = turn
         self._limits = limits
         self._agent = agent
-        self._progress = Progress(session, new_message_id(lambda: time.time_ns() // 1_000_000))
+        self._progress = progress
 
     async def run(self, input: PromptInput, parts: list[Json], system: str | None) -> TurnResult:
         """Send the prompt and carry its turn out; `system` is told to the model besides.

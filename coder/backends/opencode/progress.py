@@ -6,7 +6,7 @@ message of the assistant since the prompt is complete.
 
 import itertools
 import os
-from collections.abc import Callable
+import time
 
 from coder.backends.wire import Fields, fields, text
 
@@ -17,9 +17,9 @@ STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "content-filter": "r
 """`tool-calls` at the end: a refused permission has stopped the work."""
 
 
-def new_message_id(milliseconds: Callable[[], int]) -> str:
+def new_message_id() -> str:
     """An id as the server makes them: they sort by age, and a wrong one breaks later turns."""
-    number = (milliseconds() * 4096 + next(_numbers) % 4096) % 2**48
+    number = (time.time_ns() // 1_000_000 * 4096 + next(_numbers) % 4096) % 2**48
     return f"msg_{number:012x}{''.join(_LETTERS[byte % 62] for byte in os.urandom(14))}"
 
 
@@ -28,7 +28,7 @@ class Progress:
 
     def __init__(self, session: str, message_id: str) -> None:
         self.message_id = message_id
-        self._session = session
+        self.session = session
         self._newest = ""
         self.is_admitted = False
         self.is_idle = False
@@ -64,18 +64,18 @@ class Progress:
         match kind:
             case "message.updated":
                 self._message(fields(properties.get("info")))
-            case "session.status" if properties.get("sessionID") == self._session:
+            case "session.status" if properties.get("sessionID") == self.session:
                 # what is told before the prompt was accepted is about the one before
                 status = fields(properties.get("status")).get("type")
                 self.is_idle = status == "idle" and (self.is_admitted or self.error is not None)
-            case "session.error" if properties.get("sessionID") == self._session:
+            case "session.error" if properties.get("sessionID") == self.session:
                 self.error = self.error or fields(properties.get("error"))
             case _:
                 pass
 
     def _message(self, info: Fields) -> None:
         id = text(info.get("id"))
-        if id is None or info.get("sessionID") != self._session or id < self.message_id:
+        if id is None or info.get("sessionID") != self.session or id < self.message_id:
             return
         if id == self.message_id:
             self.is_admitted = True

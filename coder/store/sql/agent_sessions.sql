@@ -1,9 +1,9 @@
 -- name: upsert_agent_session
--- Record an agent session as it was just opened.
+-- Record an agent session as it was just opened; the rewind that it was opened at is done with.
 INSERT INTO agent_sessions
-    (session_id, agent, backend, agent_session_id, server_port, status, can_steer, last_active_at, told)
+    (session_id, agent, backend, agent_session_id, server_port, status, can_steer, can_resume, last_active_at, told)
 VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $8, (SELECT coalesce(max(ordinal), 0) FROM decisions WHERE session_id = $1)
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, (SELECT coalesce(max(ordinal), 0) FROM decisions WHERE session_id = $1)
 )
 ON CONFLICT (session_id, agent) DO UPDATE SET
     backend = EXCLUDED.backend,
@@ -11,6 +11,8 @@ ON CONFLICT (session_id, agent) DO UPDATE SET
     server_port = EXCLUDED.server_port,
     status = EXCLUDED.status,
     can_steer = EXCLUDED.can_steer,
+    can_resume = EXCLUDED.can_resume,
+    rewind = CASE WHEN agent_sessions.rewind = $10 THEN NULL ELSE agent_sessions.rewind END,
     last_active_at = EXCLUDED.last_active_at
 RETURNING *;
 
@@ -50,6 +52,17 @@ RETURNING *;
 -- name: told_of
 -- The newest decision that an agent has heard of.
 SELECT told FROM agent_sessions WHERE session_id = $1 AND agent = $2;
+
+-- name: rewind_of
+-- The point of a conversation that the next opening takes up, where one was chosen.
+SELECT rewind FROM agent_sessions WHERE session_id = $1 AND agent = $2;
+
+-- name: set_rewind
+-- The next opening takes up this point; the agent is told again what it heard after it.
+UPDATE agent_sessions SET
+    rewind = $3,
+    told = coalesce($4, (SELECT max(ordinal) FROM decisions WHERE session_id = $1), 0)
+WHERE session_id = $1 AND agent = $2;
 
 -- name: set_told
 -- An agent has heard of everything up to this decision.

@@ -62,7 +62,9 @@ RETURNING tasks.*;
 
 -- name: mark_task_sent
 -- From here on the agent may have seen the prompt.
-UPDATE tasks SET prompt_sent = true WHERE id = $1 AND attempt = $2 AND state = 'running' RETURNING *;
+UPDATE tasks SET prompt_sent = true, sent_seq = $3, agent_session_id = $4, message_id = $5
+WHERE id = $1 AND attempt = $2 AND state = 'running'
+RETURNING *;
 
 -- name: finish_task
 -- running -> completed | failed | cancelled, by the attempt that runs it.

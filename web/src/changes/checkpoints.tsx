@@ -42,7 +42,7 @@ function Undo({ checkpoint, view }: { checkpoint: Checkpoint; view: View }) {
   return (
     <div role="status" className="flex flex-col gap-2 border-b border-line bg-sunken px-3.5 py-2 text-xs">
       <div className="flex items-center gap-2">
-        <span className="min-w-0 flex-1">The files were brought back at {clockOf(checkpoint.created_at)}.</span>
+        <span className="min-w-0 flex-1">What was there was brought back at {clockOf(checkpoint.created_at)}.</span>
         <Button disabled={deed?.state === "busy" || isTurnRunning(view)} onClick={() => void restore(checkpoint.id)}>
           {deed?.state === "busy" ? <Spinner /> : <Undo2 aria-hidden className="size-3.5" />} Undo
         </Button>
@@ -92,20 +92,24 @@ function Restore({ checkpoint, view }: { checkpoint: Checkpoint; view: View }) {
   if (trouble && !value) return <div className="p-2.5"><Trouble words={trouble}><Button onClick={retry}>Try again</Button></Trouble></div>;
   if (!value) return <Wait />;
   const count = value.differences.length;
+  const what = [count > 0 && countOf(count, "file"), value.conversations.length > 0 && "conversation"].filter(Boolean).join(" and ");
   return (
     <div role="group" aria-label="What a restore would change" className="flex flex-col gap-2 px-3.5 pb-3 pl-9 text-xs">
-      {count === 0 ? (
-        <p className="text-faint">The files are as they were then.</p>
+      {what === "" ? (
+        <p className="text-faint">Everything is as it was then.</p>
       ) : (
         <>
           <p className="text-soft">
             A restore changes {countOf(count, "file")} of the worktree; your checkout stays as it is. What is there now is kept, so this can be
             undone.
           </p>
-          <Differences detail={value} />
+          {value.conversations.length > 0 && (
+            <p className="text-soft">The conversation with {value.conversations.join(", ")} goes back too.</p>
+          )}
+          {count > 0 && <Differences detail={value} />}
           <div className="flex items-center gap-2">
             <Button look="danger" disabled={isRunning || deed?.state === "busy"} onClick={() => void restore(checkpoint.id)}>
-              {deed?.state === "busy" && <Spinner />} Restore {countOf(count, "file")}
+              {deed?.state === "busy" && <Spinner />} Restore {what}
             </Button>
             {isRunning && <span className="text-faint">Not while a turn runs.</span>}
           </div>
