@@ -91,7 +91,8 @@ async def end_rejection(commit: Commit, carried: Carried) -> dict[str, str | Non
         change = await changes.get(commit.connection, pick.change_id)
         if change.status is not ChangeStatus.PENDING or pick.part is None:
             continue
-        left = None if pick.hunks is None or pick.part.sides == change.sides else change
+        # while it waited, what is pending can have grown by what was reverted, or shrunk by what was applied
+        left = None if pick.part.sides == change.sides else change
         await decide(commit, Chosen(change, pick.hunks, pick.part, left), decision, ChangeStatus.REJECTED)
         if left is not None:
             rests[change.file_path] = pick.part.base_blob

@@ -1,0 +1,88 @@
+"""What decisions leave in the rows and files of a session, without agents and turns of their own."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from coder.model.changes import Change, ChangeStatus, HunkChoice
+from coder.model.decisions import Pick
+from coder.store import session_worktrees
+from coder.testing.desk import Desk, open_desk
+from coder.testing.repositories import commit_files, make_repository, write_files
+
+LINES = [f"line {number}\n" for number in range(30)]
+
+
+def text(**words: str) -> str:
+    """The long file with some of its lines replaced."""
+    named = {int(name[1:]): f"{word}\n" for name, word in words.items()}
+    return "".join(named.get(number, line) for number, line in enumerate(LINES))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A desk with one session, whose repository has a long file."""
+
+    desk: Desk
+    id: str
+    repository: Path
+    worktree: Path
+
+    async def turn(self, *files: dict[str, str]) -> None:
+        """A turn that writes these files, each time anew."""
+        await self.desk.begin_turn(self.id)
+        for each in files:
+            write_files(self.worktree, each)
+        await self.desk.end_turn(self.id)
+
+    async def rows(self, status: ChangeStatus = ChangeStatus.PENDING) -> list[Change]:
+        page = await self.desk.changes.list(self.id, status, None, 500)
+        return sorted(page.items, key=lambda row: (row.decided_at or row.created_at, row.file_path))
+
+    async def pick(self, number: int, path: str = "long.txt") -> Pick:
+        """A hunk of what is pending."""
+        (row,) = [row for row in await self.rows() if row.file_path == path]
+        hunk = (await self.desk.changes.get(row.id)).hunks[number]
+        return Pick(change_id=row.id, hunks=(HunkChoice(id=hunk.id),))
+
+    async def apply(self, *picks: Pick) -> tuple[Change, ...]:
+        chosen = picks or [Pick(change_id=row.id) for row in await self.rows()]
+        return await self.desk.decisions.apply(list(chosen), by="test")
+
+    def in_checkout(self, path: str = "long.txt") -> str:
+        return (self.repository / path).read_text()
+
+    def in_worktree(self, path: str = "long.txt") -> str:
+        return (self.worktree / path).read_text()
+
+
+@asynccontextmanager
+async def open_table(folder: Path, database_url: str) -> AsyncGenerator[Table]:
+    repository = make_repository(folder / "repository")
+    commit_files(repository, {"long.txt": text()})
+    async with open_desk(folder / "home", database_url) as desk:
+        id = await desk.open_session(repository)
+        async with desk.store.connection() as connection:
+            worktree = await session_worktrees.get(connection, id)
+        yield Table(desk, id, repository, worktree.worktree_path)
+
+
+@pytest.mark.scenario("changes: a queued decision is about what was pending when it was made")
+async def test_a_queued_reject_is_of_what_was_pending_when_it_was_made(tmp_path: Path, database_url: str) -> None:
+    async with open_table(tmp_path, database_url) as table:
+        await table.turn({"long.txt": text(n2="early", n28="late")})
+        (early,) = await table.apply(await table.pick(0))
+        await table.desk.begin_turn(table.id)
+        (late,) = await table.rows()
+        await table.desk.decisions.reject([Pick(change_id=late.id)], by="test")
+        await table.desk.decisions.revert([early.id], by="test")
+        await table.desk.end_turn(table.id)
+        (rejected,) = await table.rows(ChangeStatus.REJECTED)
+        assert (rejected.sides, rejected.split_from) == (late.sides, late.id)
+        (left,) = await table.rows()
+        assert (left.id, left.sides, left.queued) == (late.id, early.sides, ())
+        assert table.in_worktree() == text(n2="early")
+        assert table.in_checkout() == text()
