@@ -1,10 +1,6 @@
-"""Reading what clients send: one JSON parser with limits for bodies and frames, one for query parameters."""
+"""Reading what clients send: bodies and frames through the one JSON parser, and query parameters."""
 
-import json
-import math
-import re
-from collections.abc import Sequence
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 import anyio
@@ -12,6 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from coder.errors import InvalidInput, MalformedBody, TooLarge, TooSlow, UnsupportedMediaType
+from coder.json_values import check_json
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of one body or frame."""
@@ -20,12 +17,7 @@ ATTACHMENTS_LIMIT = 16 * 1024 * 1024
 READ_DEADLINE = 30.0
 """Seconds for a whole body to arrive."""
 
-_DEPTH_LIMIT = 64
-_TOKEN_LIMIT = 200_000
 _QUERY_LIMIT = 8192
-_INT64 = range(-(2**63), 2**63)
-# Possessive and with an optional end: a string that never ends cannot make the search start over at every quote.
-_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 
 Parsed = TypeVar("Parsed")
 Fields = TypeVar("Fields", bound=BaseModel)
@@ -80,26 +72,6 @@ def parse_model(model: type[Fields], data: bytes) -> Fields:
         raise invalid(error) from error
 
 
-def check_json(data: bytes) -> None:
-    """Refuse what would harm further in: see `parse_json` for what is raised."""
-    _check_depth(data)
-    try:
-        text = data.decode("utf-8")
-        value: object = json.loads(
-            text,
-            object_pairs_hook=_object_of_distinct_keys,
-            parse_constant=_refuse_constant,
-            parse_int=_int64,
-            parse_float=_finite,
-        )
-    except UnicodeDecodeError as error:
-        raise MalformedBody("the body is not UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise MalformedBody(f"the body is not JSON: {error.msg} at character {error.pos}") from error
-    if "\\u" in text:
-        _check_texts(value)
-
-
 def parse_query(model: type[Fields], query_string: bytes) -> Fields:
     """Query parameters as a value; unknown, repeated and malformed ones are refused.
 
@@ -139,59 +111,6 @@ def _check_media_type(content_type: str) -> None:
     charset = parameters.strip().lower()
     if charset and charset not in ("charset=utf-8", 'charset="utf-8"'):
         raise UnsupportedMediaType("the body must be UTF-8")
-
-
-def _check_depth(data: bytes) -> None:
-    depth = 0
-    for count, match in enumerate(_STRUCTURE.finditer(data)):
-        if count > _TOKEN_LIMIT:
-            raise MalformedBody("the body has too many parts")
-        if match[0] in (b"[", b"{"):
-            depth += 1
-            if depth > _DEPTH_LIMIT:
-                raise MalformedBody(f"the body is nested deeper than {_DEPTH_LIMIT}")
-        elif match[0] in (b"]", b"}"):
-            depth -= 1
-
-
-def _object_of_distinct_keys(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise MalformedBody("an object has the same key twice")
-    return value
-
-
-def _refuse_constant(word: str) -> NoReturn:
-    raise MalformedBody(f"{word} is not JSON")
-
-
-def _int64(digits: str) -> int:
-    if len(digits) > 20 or int(digits) not in _INT64:
-        raise InvalidInput("a whole number is out of range")
-    return int(digits)
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise InvalidInput("a number is out of range")
-    return value
-
-
-def _check_texts(value: object) -> None:
-    match value:
-        case str():
-            if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
-                raise InvalidInput("a text holds a NUL character or half a surrogate pair")
-        case list():
-            for item in value:  # pyright: ignore[reportUnknownVariableType]: whatever JSON holds
-                _check_texts(item)  # pyright: ignore[reportUnknownArgumentType]: as above
-        case dict():
-            for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]: as above
-                _check_texts(key)  # pyright: ignore[reportUnknownArgumentType]: as above
-                _check_texts(item)  # pyright: ignore[reportUnknownArgumentType]: as above
-        case _:
-            pass
 
 
 def _without_nul(text: str) -> str:

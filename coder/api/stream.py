@@ -22,6 +22,7 @@ from coder.api.seats import seats_of
 from coder.errors import CoderError, InvalidInput, TooLarge, TooSlow, Unavailable, UnsupportedMediaType
 from coder.host import Host
 from coder.journal import Batch, Lagged
+from coder.json_values import NotJson, read_line
 from coder.model.permissions import PermissionRequest
 from coder.protocol import (
     DRAINING,
@@ -240,9 +241,10 @@ def _cut(records: Sequence[bytes], limit: int) -> Iterator[Sequence[bytes]]:
 
 def _id_in(data: bytes) -> str | None:
     try:
-        id = orjson.loads(data).get("id")
-    except (ValueError, AttributeError):
+        value = read_line(data)
+    except NotJson:
         return None
+    id = value.get("id") if isinstance(value, dict) else None
     return id if isinstance(id, str) and len(id) <= 200 else None
 
 

@@ -17,6 +17,7 @@ import orjson
 from pydantic import AfterValidator, AliasChoices, Field, StrictBool, StrictInt, ValidationError
 
 from coder.errors import CoderError, Conflict, InvalidInput
+from coder.json_values import check_json
 from coder.model.providers import Damage, Mode, Model, ThinkingOption
 from coder.model.values import Input, Json
 
@@ -178,9 +179,9 @@ def read_overrides(path: Path, builtin: Collection[str]) -> OverrideFile:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return OverrideFile(path, stamp, None, damage=(Damage(id=None, message=f"cannot be read: {reason}"),))
     try:
-        document: Json = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        return OverrideFile(path, stamp, None, damage=(Damage(id=None, message=f"is not JSON: {error}"),))
+        document = check_json(content, allows_nul=True)
+    except InvalidInput as error:
+        return OverrideFile(path, stamp, None, damage=(Damage(id=None, message=f"cannot be used: {error}"),))
     if not isinstance(document, dict) or not isinstance(document.get("providers", {}), dict):
         shape = 'must be an object of the form {"providers": {id: override}}'
         return OverrideFile(path, stamp, None, damage=(Damage(id=None, message=shape),))

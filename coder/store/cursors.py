@@ -1,7 +1,6 @@
 """Opaque cursors of keyset pages: where the next page of one list begins."""
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -9,6 +8,7 @@ import orjson
 from asyncpg import Record
 
 from coder.errors import InvalidInput
+from coder.json_values import check_json
 from coder.protocol import Page
 
 PAGE_LIMIT = 500
@@ -30,12 +30,15 @@ def decode_cursor(list_name: str, cursor: str | None, kind: type[Key]) -> Key | 
     if cursor is None:
         return None
     try:
-        name, key = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-    except (ValueError, TypeError, binascii.Error) as error:
+        written = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        found = check_json(written)
+    except (ValueError, InvalidInput) as error:
         raise InvalidInput("the cursor is not one that a list gave", field="cursor") from error
-    if name != list_name or type(key) is not kind:
-        raise InvalidInput("the cursor belongs to another list", field="cursor")
-    return key
+    match found:
+        case [str(name), key] if name == list_name and isinstance(key, kind) and not isinstance(key, bool):
+            return key
+        case _:
+            raise InvalidInput("the cursor belongs to another list", field="cursor")
 
 
 def check_limit(limit: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from asyncpg import Record
 
 from coder.errors import NotFound, WrongState
-from coder.store.text import clean_text
+from coder.json_values import clean_text
 
 
 def found(row: Record | None, noun: str, id: str) -> Record:

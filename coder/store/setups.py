@@ -5,12 +5,12 @@ from collections.abc import Collection
 from asyncpg import Connection, Record
 
 from coder.errors import Conflict, NotFound
+from coder.json_values import clean_text
 from coder.model.setups import Setup, SetupState, TrustedSetup
 from coder.model.tasks import Fault
 from coder.store import sessions
 from coder.store.rows import found, wrong_state
 from coder.store.statements import sql
-from coder.store.text import clean_text
 
 
 async def insert(c: Connection, setup: Setup) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from coder.api.bodies import check_json, parse_model, parse_query, read_bytes
+from coder.api.bodies import parse_model, parse_query, read_bytes
 from coder.api.queries import PageQuery
 from coder.errors import InvalidInput, MalformedBody, TooSlow
+from coder.json_values import check_json
 from coder.protocol import NewProject, Prompt
 
 MALFORMED = [

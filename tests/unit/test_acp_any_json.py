@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from coder.backends.acp.handshake import read_introduction
 from coder.backends.acp.translate import Translator
-from coder.backends.wire import NotJson, decode, encode
+from coder.backends.wire import encode
 from coder.errors import AgentProtocolError
+from coder.json_values import NotJson, read_line
 from coder.model.events import agent_event
 
 KINDS = [
@@ -141,7 +142,7 @@ def test_any_introduction_is_read_or_refused(result: dict[str, Any]) -> None:
 @given(line=st.binary(max_size=60) | values.map(lambda value: json.dumps(value).encode()))
 def test_any_line_is_json_that_can_be_stored_or_is_none(line: bytes) -> None:
     try:
-        value = decode(line)
+        value = read_line(line)
     except NotJson:
         return
     assert rb"\u0000" not in encode({"value": value}).replace(rb"\\", b"")

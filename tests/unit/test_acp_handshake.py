@@ -124,9 +124,10 @@ def test_attachments_become_what_the_agent_says_it_takes() -> None:
     [
         Attachment(name="a.png", mime_type="image/png", data="iVBORw0KGgo="),
         Attachment(name="a.png", mime_type="image/png", data="not base64!"),
+        Attachment(name="a.png", mime_type="image/png", data="nøt base64"),
         Attachment(name="a.png", mime_type="image/png"),
     ],
-    ids=["image", "damaged", "empty"],
+    ids=["image", "damaged", "foreign", "empty"],
 )
 def test_an_attachment_the_agent_cannot_take_is_refused_by_name(attachment: Attachment) -> None:
     with pytest.raises(InvalidInput, match=r"a\.png"):

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coder.json_values import clean_json, clean_text
 from coder.model.events import Text
-from coder.store.text import clean_json, clean_text, encode_json, encode_model, encode_text
+from coder.store.text import encode_json, encode_model, encode_text
 
 any_text = st.text(st.characters(categories=["Lu", "Cc", "Cs", "So"]))
 any_json = st.recursive(

@@ -11,8 +11,9 @@ import anyio
 
 from coder.backends.acp.peer import INVALID_PARAMS, NOT_FOUND, Reply, RequestRefused
 from coder.backends.acp.terminals import Terminal, Terminals
-from coder.backends.wire import Fields, clean_text, objects, text, whole
+from coder.backends.wire import Fields, objects, text, whole
 from coder.errors import CoderError
+from coder.json_values import clean_text
 from coder.model.values import Json
 from coder.worktrees.paths import WorktreeRoot
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
-from coder.backends.wire import Fields, NotJson, decode, encode, fields, text
+from coder.backends.wire import Fields, encode, fields, text
 from coder.errors import AgentError, AgentProtocolError, AgentTimeout, AuthRequired, CoderError
+from coder.json_values import NotJson, read_line
 from coder.model.values import Json
 
 logger = logging.getLogger(__name__)
@@ -231,7 +232,7 @@ class Peer:
 
     async def _handle_line(self, line: bytes, group: TaskGroup) -> None:
         try:
-            message = decode(line)
+            message = read_line(line)
         except NotJson:
             if line.strip():
                 self.junk.add(line)

@@ -1,7 +1,6 @@
 """A prompt with its attachments as the content blocks that the agent takes."""
 
 import base64
-import binascii
 from urllib.parse import quote
 
 from coder.backends.acp.handshake import Introduction
@@ -47,7 +46,7 @@ def _block(attachment: Attachment, agent: Introduction) -> Json:
 def _decoded(attachment: Attachment, data: str) -> bytes:
     try:
         return base64.b64decode(data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidInput(f"attachment {attachment.name} is not base64") from error
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from coder.backends.wire import clean_text
 from coder.errors import AgentUnavailable
+from coder.json_values import clean_text
 from coder.model.tool_calls import TerminalOutput
 from coder.processes.child import Child, ChildSpec, StopTimes
 from coder.processes.supervisor import Supervisor

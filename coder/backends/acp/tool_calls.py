@@ -4,7 +4,8 @@ import codecs
 from dataclasses import dataclass, field
 
 from coder.backends.acp.diffs import diffs_of
-from coder.backends.wire import Fields, clean_text, fields, objects, text, whole
+from coder.backends.wire import Fields, fields, objects, text, whole
+from coder.json_values import clean_text
 from coder.model.tool_calls import (
     ContentBlock,
     TerminalOutput,

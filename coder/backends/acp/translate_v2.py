@@ -5,7 +5,6 @@ state of a session (running, idle) is the business of `exchange_v2`; here it onl
 """
 
 import base64
-import binascii
 
 from coder.backends.acp.messages import Messages
 from coder.backends.acp.tool_calls import cleared, extended, merge
@@ -222,5 +221,5 @@ def _bytes(data: Json) -> bytes:
     written = text(data) or ""
     try:
         return base64.b64decode(written, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return written.encode()

@@ -15,6 +15,7 @@ import orjson
 
 from coder.backends.base import SessionOptions
 from coder.backends.wire import Fields, fields
+from coder.json_values import NotJson, read_line
 from coder.model.providers import Provider
 from coder.model.values import Json
 
@@ -139,8 +140,8 @@ exec env {scrubbed} "$shell" "$@"
 
 def _config(users: str | None, shell: Path, worktree: Path | None) -> str:
     try:
-        content: Json = orjson.loads(users) if users else {}
-    except orjson.JSONDecodeError:
+        content: Json = read_line(users.encode()) if users else {}
+    except NotJson:
         return users or ""
     given = dict(fields(content))
     listed = given.get("instructions")

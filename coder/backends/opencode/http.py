@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import httpx2
 
-from coder.backends.wire import Fields, NotJson, decode, encode, fields, text
+from coder.backends.wire import Fields, encode, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AgentTimeout
+from coder.json_values import NotJson, read_line
 from coder.model.values import Json
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Http:
 
 def _answer(path: str, response: httpx2.Response) -> Json:
     try:
-        value = decode(response.content) if response.content else None
+        value = read_line(response.content) if response.content else None
     except NotJson:
         value = None
     if response.is_success:

@@ -1,7 +1,6 @@
 """A prompt with its attachments as the parts that the server takes, and what a repository tells agents."""
 
 import base64
-import binascii
 import logging
 from pathlib import Path
 
@@ -56,6 +55,6 @@ def _url(attachment: Attachment) -> str:
         return attachment.uri
     try:
         base64.b64decode(attachment.data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidInput(f"attachment {attachment.name} is not base64") from error
     return f"data:{attachment.mime_type};base64,{attachment.data}"

@@ -7,8 +7,9 @@ import anyio
 import httpx2
 
 from coder.backends.opencode.http import Http, is_refused_sign_in
-from coder.backends.wire import Fields, NotJson, decode, fields, text
+from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentError, AgentProtocolError, LineTooLong
+from coder.json_values import NotJson, read_line
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def _event(frame: bytes) -> tuple[str, Fields] | None:
     if not data:
         return None
     try:
-        message = fields(decode(data))
+        message = fields(read_line(data))
     except NotJson:
         logger.warning("an event of the server is no JSON and left out")
         return None
