@@ -1,5 +1,6 @@
 """Decisions about changes: apply, reject, revert; whole files, hunks or lines; all of a request or nothing."""
 
+import itertools
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -23,7 +24,8 @@ from coder.targets import Targets
 from coder.workspaces import Workspace
 from coder.worktrees import tree
 from coder.worktrees.hunks import cut_apply, cut_reject
-from coder.worktrees.moves import Move, move_in_tree
+from coder.worktrees.moves import Move, chain_moves, move_in_tree
+from coder.worktrees.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +131,7 @@ class Decisions:
             target, *others = targets
             if others:
                 raise InvalidInput("the changes were applied to different targets", code="different_targets")
-            moves = [Move.backward(row) for row in rows]
+            moves = await _moves_back(held.shadow, rows)
             base, present = held.worktree.base_tree, await self._present_tree(held)
             by_hand = await tree.differences(held.shadow, base, present)
             base = await move_in_tree(held.shadow, base, moves)
@@ -268,6 +270,13 @@ class Decisions:
         if held.worktree.last_tree is not None and await self.is_turn_running(held.session_id):
             return held.worktree.last_tree
         return (await tree.take_snapshot(held.shadow)).tree
+
+
+async def _moves_back(shadow: Shadow, rows: Sequence[Change]) -> list[Move]:
+    """Out again, decision by decision, the newest first: several can be about one file."""
+    newest = sorted(rows, key=lambda row: row.decision_id or "", reverse=True)
+    by_decision = itertools.groupby(newest, key=lambda row: row.decision_id)
+    return await chain_moves(shadow, [[Move.backward(row) for row in group] for _, group in by_decision])
 
 
 def _rests(chosen: Sequence[Chosen]) -> dict[str, str | None]:

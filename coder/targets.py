@@ -96,7 +96,8 @@ def agents_of(rows: Iterable[Change]) -> tuple[str, ...]:
 
 def _message(decision: Decision, rows: Sequence[Change]) -> str:
     verb = decision.verb.capitalize()
-    names = sorted(change.file_path if change.file_path.isprintable() else ascii(change.file_path) for change in rows)
+    paths = {change.file_path for change in rows}
+    names = sorted(path if path.isprintable() else ascii(path) for path in paths)
     if len(names) == 1:
         subject = f"{verb} a change of {names[0]}"
     else:

@@ -104,6 +104,18 @@ async def move_in_tree(shadow: Shadow, tree: str, moves: Sequence[Move]) -> str:
     return made
 
 
+async def chain_moves(shadow: Shadow, sets: Sequence[Sequence[Move]]) -> list[Move]:
+    """One set that does what these do one after another; what is in one set is done at once.
+
+    Raises:
+        MergeConflict: a move does not fit what an earlier one leaves.
+    """
+    moves: list[Move] = []
+    for each in sets:
+        moves = await _chained(shadow, moves, each)
+    return moves
+
+
 async def replace_in_tree(shadow: Shadow, tree: str, wanted: Mapping[str, Side | None]) -> str:
     """`tree` with these paths as they are given; None is no file."""
     if not wanted:
@@ -168,6 +180,27 @@ class _Tree:
         if not is_clean:
             raise _conflict(move, "both sides changed the same lines")
         return Side(after.path, mode, await self._shadow.write_blob(merged))
+
+
+async def _chained(shadow: Shadow, first: Sequence[Move], then: Sequence[Move]) -> list[Move]:
+    filled = {move.after.path: move for move in first if move.after}
+    removed = {move.vacated: move for move in first if not move.after and move.vacated not in filled}
+    emptied = {move.vacated for move in first}
+    present = {move.before.path: move.before for move in then if move.before and move.before.path not in emptied}
+    files = _Tree(shadow, present | {path: move.after for path, move in filled.items() if move.after}, then)
+    moves = list(first)
+    for move in then:
+        sides = await files.after(move)
+        place = move.before or move.after
+        if place is None or not sides or (not move.before and filled.get(place.path)):
+            # the earlier ones have left it so already
+            continue
+        earlier = (filled if move.before else removed).get(place.path)
+        if earlier:
+            moves.remove(earlier)
+        after = sides[move.after.path] if move.after else None
+        moves.append(Move(move.file_path, earlier.before if earlier else move.before, after))
+    return [move for move in moves if move.before != move.after]
 
 
 def _refuse_nested(moves: Sequence[Move], wanted: Mapping[str, Side | None]) -> None:

@@ -1,17 +1,17 @@
 """What decisions leave in the rows and files of a session, without agents and turns of their own."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from coder.model.changes import Change, ChangeStatus, HunkChoice
+from coder.model.changes import Change, ChangeStatus, HunkChoice, Target
 from coder.model.decisions import Pick
 from coder.store import session_worktrees
 from coder.testing.desk import Desk, open_desk
-from coder.testing.repositories import commit_files, make_repository, write_files
+from coder.testing.repositories import commit_files, git, make_repository, write_files
 
 LINES = [f"line {number}\n" for number in range(30)]
 
@@ -31,11 +31,12 @@ class Table:
     repository: Path
     worktree: Path
 
-    async def turn(self, *files: dict[str, str]) -> None:
-        """A turn that writes these files, each time anew."""
+    async def turn(self, files: Mapping[str, str], *, gone: str = "") -> None:
+        """A turn that writes files, and may delete one."""
         await self.desk.begin_turn(self.id)
-        for each in files:
-            write_files(self.worktree, each)
+        write_files(self.worktree, files)
+        if gone:
+            (self.worktree / gone).unlink()
         await self.desk.end_turn(self.id)
 
     async def rows(self, status: ChangeStatus = ChangeStatus.PENDING) -> list[Change]:
@@ -48,9 +49,16 @@ class Table:
         hunk = (await self.desk.changes.get(row.id)).hunks[number]
         return Pick(change_id=row.id, hunks=(HunkChoice(id=hunk.id),))
 
-    async def apply(self, *picks: Pick) -> tuple[Change, ...]:
+    async def apply(self, *picks: Pick, target: Target = "checkout") -> tuple[Change, ...]:
         chosen = picks or [Pick(change_id=row.id) for row in await self.rows()]
-        return await self.desk.decisions.apply(list(chosen), by="test")
+        return await self.desk.decisions.apply(list(chosen), by="test", target=target)
+
+    async def revert(self, *rows: Change) -> tuple[Change, ...]:
+        return await self.desk.decisions.revert([row.id for row in rows], by="test")
+
+    def on_branch(self, path: str = "long.txt") -> str:
+        """The file as the session's branch has it."""
+        return git(self.repository, "show", f"coder/{self.id[-10:]}:{path}") + "\n"
 
     def in_checkout(self, path: str = "long.txt") -> str:
         return (self.repository / path).read_text()
@@ -86,3 +94,57 @@ async def test_a_queued_reject_is_of_what_was_pending_when_it_was_made(tmp_path:
         assert (left.id, left.sides, left.queued) == (late.id, early.sides, ())
         assert table.in_worktree() == text(n2="early")
         assert table.in_checkout() == text()
+
+
+@pytest.mark.parametrize("target", ["checkout", "branch"])
+@pytest.mark.scenario("changes: several decisions about a file are reverted at once")
+async def test_parts_of_a_file_that_were_applied_one_by_one_are_reverted_together(
+    tmp_path: Path, database_url: str, target: Target
+) -> None:
+    async with open_table(tmp_path, database_url) as table:
+        await table.turn({"long.txt": text(n2="early", n15="middle", n28="late")})
+        early, middle, late = [(await table.apply(await table.pick(0), target=target))[0] for _ in range(3)]
+        mine = text(n2="early", n8="mine", n15="middle", n28="late")
+        if target == "checkout":
+            write_files(table.repository, {"long.txt": mine})
+        reverted = await table.revert(late, early)
+        assert {row.status for row in reverted} == {ChangeStatus.REVERTED}
+        if target == "checkout":
+            assert table.in_checkout() == text(n8="mine", n15="middle")
+        else:
+            assert table.on_branch() == text(n15="middle")
+        (pending,) = await table.rows()
+        assert (pending.added_lines, pending.deleted_lines) == (2, 2)
+        await table.revert(middle)
+        assert (await table.rows())[0].added_lines == 3
+
+
+async def test_a_file_that_was_made_renamed_and_edited_is_reverted_at_once(tmp_path: Path, database_url: str) -> None:
+    async with open_table(tmp_path, database_url) as table:
+        for files, gone in (
+            ({"new.txt": text()}, ""),
+            ({"name.txt": text(n2="early")}, "new.txt"),
+            ({"name.txt": text(n2="twice")}, ""),
+            ({"new.txt": "another\n"}, ""),
+            ({"last.txt": text(n2="twice")}, "name.txt"),
+        ):
+            await table.turn(files, gone=gone)
+            await table.apply()
+        applied = await table.rows(ChangeStatus.APPLIED)
+        assert [row.operation for row in applied] == ["create", "rename", "edit", "create", "rename"]
+        await table.revert(*applied)
+        assert {path.name for path in table.repository.glob("*.txt")} == {"long.txt"}
+        assert [row.file_path for row in await table.rows()] == ["last.txt", "new.txt"]
+
+
+async def test_a_deletion_and_what_was_made_in_its_place_are_reverted_at_once(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_table(tmp_path, database_url) as table:
+        await table.turn({}, gone="long.txt")
+        await table.apply()
+        await table.turn({"long.txt": "another\n"})
+        await table.apply()
+        await table.revert(*await table.rows(ChangeStatus.APPLIED))
+        assert table.in_checkout() == text()
+        assert table.in_worktree() == "another\n"
