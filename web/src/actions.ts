@@ -1,10 +1,12 @@
 // Everything that can be done, under one name each: the palette lists it, a shortcut does it, a button shows the shortcut.
 
-import { useEffect, useLayoutEffect, useRef } from "react";
+import { useContext, useEffect, useLayoutEffect, useMemo, useRef } from "react";
 import { create } from "zustand";
 
+import { ColumnContext } from "./columns.ts";
 import { chordOf, isCommanding, isWriting } from "./keys.ts";
 import { usePreferences } from "./preferences.ts";
+import { here, useRoute, type Route } from "./route.ts";
 
 export interface ActionFacts {
   readonly title: string;
@@ -30,8 +32,15 @@ const NAMED = {
   "session.next": { title: "Next session", group: "Sessions", keys: ["Alt+ArrowDown"] },
   "session.previous": { title: "Previous session", group: "Sessions", keys: ["Alt+ArrowUp"] },
   "session.asking": { title: "Next session that needs you", group: "Sessions", keys: ["Alt+J"] },
+  "session.beside": { title: "Open a session beside this one", group: "Sessions", keys: ["Alt+B"] },
   "session.rename": { title: "Rename session", group: "Sessions", keys: ["F2"] },
   "session.close": { title: "Close session", group: "Sessions" },
+  "column.next": { title: "Next column", group: "Columns", keys: ["Alt+W"] },
+  "column.previous": { title: "Previous column", group: "Columns", keys: ["Alt+Shift+W"] },
+  "column.left": { title: "Move the column to the left", group: "Columns" },
+  "column.right": { title: "Move the column to the right", group: "Columns" },
+  "column.close": { title: "Close the column", group: "Columns", keys: ["Alt+X"] },
+  "column.only": { title: "Close the other columns", group: "Columns" },
   "go.home": { title: "Go to the start", group: "Sessions" },
   "go.agents": { title: "Go to agents", group: "Agents", keys: ["Alt+G"] },
   "prompt.focus": { title: "Write a prompt", group: "Prompt", keys: ["Alt+P", "/"] },
@@ -72,31 +81,55 @@ export type ActionId = keyof typeof NAMED | `permission.${number}`;
 
 export const ACTIONS: Readonly<Record<string, ActionFacts>> = { ...NAMED, ...ANSWERS };
 
+interface Offer {
+  readonly id: string;
+  /** The session whose column offers it; null for what is the same everywhere. */
+  readonly column: string | null;
+  readonly run: () => void;
+}
+
 type Runs = Readonly<Record<string, () => void>>;
 
-/** What can be done now. */
-export const useRuns = create<{ runs: Runs }>(() => ({ runs: {} }));
+const useOffers = create<{ offers: readonly Offer[] }>(() => ({ offers: [] }));
 
-/** Offer the action while the caller is shown and `run` is there. The one that offers it last has it. */
+/** What can be done while the keys go to that column; of two offers of an action the later one counts. */
+export function runsOf(offers: readonly Offer[], column: string | null): Runs {
+  const own = offers.filter((offer) => offer.column === null || offer.column === column);
+  return Object.fromEntries(own.map(({ id, run }) => [id, run]));
+}
+
+/** What can be done now. */
+export function useRuns(): Runs {
+  const offers = useOffers((state) => state.offers);
+  const column = columnOf(useRoute());
+  return useMemo(() => runsOf(offers, column), [offers, column]);
+}
+
+/** Do it in that column, if it can be done there. */
+export function runIn(column: string, id: ActionId): boolean {
+  const run = runsOf(useOffers.getState().offers, column)[id];
+  run?.();
+  return run !== undefined;
+}
+
+function columnOf(route: Route): string | null {
+  return route.place === "session" ? route.id : null;
+}
+
+/** Offer the action while the caller is shown and `run` is there; from within a column, while the keys go to it. */
 export function useAction(id: ActionId, run: (() => void) | null | undefined | false): void {
   const latest = useRef(run);
   useLayoutEffect(() => {
     latest.current = run;
   });
   const isOffered = !!run;
+  const column = useContext(ColumnContext)?.id ?? null;
   useEffect(() => {
     if (!isOffered) return;
-    const offer = () => {
-      if (latest.current) latest.current();
-    };
-    useRuns.setState(({ runs }) => ({ runs: { ...runs, [id]: offer } }));
-    return () =>
-      useRuns.setState(({ runs }) => {
-        if (runs[id] !== offer) return {};
-        const { [id]: _gone, ...rest } = runs;
-        return { runs: rest };
-      });
-  }, [id, isOffered]);
+    const offer: Offer = { id, column, run: () => latest.current && latest.current() };
+    useOffers.setState(({ offers }) => ({ offers: [...offers, offer] }));
+    return () => useOffers.setState(({ offers }) => ({ offers: offers.filter((one) => one !== offer) }));
+  }, [id, isOffered, column]);
 }
 
 /** The shortcuts of an action, the person's own before the usual ones. */
@@ -121,7 +154,7 @@ export function pressed(event: KeyboardEvent): void {
   const chord = chordOf(event);
   if (!chord || (isWriting(event.target) && !isCommanding(chord))) return;
   const isModal = document.querySelector("dialog[open]") !== null;
-  const { runs } = useRuns.getState();
+  const runs = runsOf(useOffers.getState().offers, columnOf(here()));
   const id = actionsOf(chord, usePreferences.getState().bindings).find((one) => runs[one]);
   if (!id || (isModal && id !== "palette")) return;
   event.preventDefault();

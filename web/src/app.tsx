@@ -2,12 +2,12 @@ import { useEffect } from "react";
 
 import { useAction } from "./actions.ts";
 import { Agents } from "./agents.tsx";
+import { Arena } from "./arena.tsx";
 import { useNotifications, useTitle } from "./calls.ts";
-import { Columns } from "./columns.tsx";
 import { Button, Spinner } from "./controls.tsx";
 import { Divider, useWidth } from "./divider.tsx";
 import { begin, keepCurrent } from "./follow.ts";
-import { showColumn, useLayout } from "./layout.ts";
+import { showTab, useLayout } from "./layout.ts";
 import { LinkBanner } from "./link.tsx";
 import { Login } from "./login.tsx";
 import { Mark } from "./mark.tsx";
@@ -15,10 +15,10 @@ import { PHONE, useMedia } from "./media.ts";
 import { NewSessionForm } from "./new-session.tsx";
 import { applyPreferences } from "./preferences.ts";
 import { useRoute } from "./route.ts";
-import { SessionScreen } from "./session.tsx";
 import { useDialogs, useKeys } from "./shell.tsx";
 import { Sidebar } from "./sidebar.tsx";
 import { usePane } from "./store.ts";
+import { Tabs } from "./tabs.tsx";
 
 export function App() {
   const screen = usePane((state) => state.screen);
@@ -39,17 +39,17 @@ const LIST = { name: "sessions", usual: 248, least: 180, most: 480 };
 function Shell() {
   const route = useRoute();
   const isPhone = useMedia(PHONE);
-  const { hasSessions, column } = useLayout();
+  const { hasSessions, tab } = useLayout();
   const width = useWidth(LIST);
   const { dialogs, openNew, openSettings } = useDialogs(route);
   useKeys();
   useTitle(route);
   useNotifications();
-  useAction("view.sessions", () => useLayout.setState(isPhone ? { column: "sessions" } : { hasSessions: !hasSessions }));
+  useAction("view.sessions", () => useLayout.setState(isPhone ? { tab: "sessions" } : { hasSessions: !hasSessions }));
   const at = route.place === "session" ? route.id : route.place;
-  useEffect(() => showColumn(at === "home" && usePane.getState().sessions.length > 0 ? "sessions" : "talk"), [at]);
+  useEffect(() => showTab(at === "home" && usePane.getState().sessions.length > 0 ? "sessions" : "talk"), [at]);
   const sidebar = <Sidebar route={route} onNew={openNew} onSettings={openSettings} />;
-  const isList = isPhone && column === "sessions";
+  const isList = isPhone && tab === "sessions";
   return (
     <div className="flex h-full flex-col">
       <LinkBanner />
@@ -69,7 +69,7 @@ function Shell() {
           {!isPhone && hasSessions && <Divider {...LIST} label="Width of the sessions list" grows="left" />}
           <div className="min-w-0 flex-1">
             {route.place === "session" ? (
-              <SessionScreen key={route.id} id={route.id} />
+              <Arena route={route} />
             ) : route.place === "agents" ? (
               <Agents />
             ) : (
@@ -78,7 +78,7 @@ function Shell() {
           </div>
         </main>
       </div>
-      {isPhone && <Columns route={route} />}
+      {isPhone && <Tabs route={route} />}
       {dialogs}
     </div>
   );

@@ -2,10 +2,11 @@
 
 import { useEffect } from "react";
 
+import { showSession } from "./columns.ts";
 import type { Activity, Facts } from "./fold.ts";
 import { callWith, markFavicon } from "./notify.ts";
 import { prefer, usePreferences } from "./preferences.ts";
-import { go, type Route } from "./route.ts";
+import type { Route } from "./route.ts";
 import { activityIn, sessionIn, usePane, type Pane } from "./store.ts";
 
 /** When the newest turn ended; empty where none did. */
@@ -69,7 +70,7 @@ export function useNotifications(): void {
         if (before === undefined || before === now || !WORDS[now]) continue;
         if (now !== "needs_you" && before !== "working") continue;
         const name = sessionIn(state, id)?.name ?? "A session";
-        callWith(name, `${name} ${WORDS[now]}.`, `coder ${id}`, () => go({ place: "session", id }));
+        callWith(name, `${name} ${WORDS[now]}.`, `coder ${id}`, () => showSession(id));
       }
     });
   }, []);

@@ -1,9 +1,10 @@
 // Closing a session: what goes with it is said before.
 
-import { useState } from "react";
+import { useContext, useState } from "react";
 
 import { api } from "./api.ts";
 import { lossWords, refusalWords } from "./branch/words.ts";
+import { ColumnContext, closeColumn } from "./columns.ts";
 import { Button, Dialog, Spinner, Trouble } from "./controls.tsx";
 import { useFetched } from "./fetched.ts";
 import type { View } from "./fold.ts";
@@ -24,6 +25,10 @@ export function CloseSession({ session, view, onClose }: { session: Session; vie
   const isUnsaved = deed?.state === "refused" && deed.code === "unsaved_work";
   const files = isUnsaved ? textsOf(deed.fields?.files) : [];
   const stopped = stoppedWords(view);
+  const hasOthers = (useContext(ColumnContext)?.count ?? 1) > 1;
+  const close = async () => {
+    if ((await closeSession(session.id, isUnsaved, keepsBranch)) && hasOthers) closeColumn(session.id);
+  };
   return (
     <Dialog title="Close this session?" onClose={onClose}>
       <p className="text-soft">
@@ -62,7 +67,7 @@ export function CloseSession({ session, view, onClose }: { session: Session; vie
         <Button look="quiet" data-first onClick={onClose}>
           Keep it
         </Button>
-        <Button look="danger" disabled={deed?.state === "busy"} onClick={() => void closeSession(session.id, isUnsaved, keepsBranch)}>
+        <Button look="danger" disabled={deed?.state === "busy"} onClick={() => void close()}>
           {deed?.state === "busy" && <Spinner />} {isUnsaved ? "Close and lose that work" : "Close session"}
         </Button>
       </div>

@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEve
 
 import { useAction } from "./actions.ts";
 import { Chips, attachmentsOf, refusalOf, sizeOf } from "./attachments.tsx";
+import { useLandmark } from "./columns.ts";
 import { completed, stepped, stillMentioned, wantedAt, type Wanted } from "./complete.ts";
 import { Completion, useChoices } from "./completion.tsx";
 import { Button, IconButton, Trouble } from "./controls.tsx";
@@ -38,6 +39,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
   const box = useRef<HTMLTextAreaElement>(null);
   const file = useRef<HTMLInputElement>(null);
   const past = usePast(view);
+  const landmark = useLandmark("Prompt");
 
   useEffect(() => {
     keep(`coder.choice.${id}`, choice);
@@ -140,8 +142,8 @@ export function Composer({ id, view }: { id: string; view: View }) {
 
   return (
     <form
-      aria-label="Prompt"
-      className="relative flex flex-col gap-1.5"
+      aria-label={landmark}
+      className="@container relative flex flex-col gap-1.5"
       onSubmit={(event) => {
         event.preventDefault();
         send();
@@ -250,7 +252,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
               disabled={running.cancel_requested}
               onClick={() => void cancel(running.id)}
             >
-              <Square aria-hidden className="size-3 fill-current" /> <span className="hidden sm:inline">Stop</span>
+              <Square aria-hidden className="size-3 fill-current" /> <span className="hidden @md:inline">Stop</span>
             </Button>
           )}
           {canSend && urgency === "steer" && <Urgent urgency="steer" isFirst onSend={send} />}

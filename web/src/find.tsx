@@ -4,7 +4,8 @@ import { ChevronDown, ChevronUp, X } from "lucide-react";
 import { useEffect, useMemo, useRef, useState, type RefObject } from "react";
 
 import { Button, IconButton, Spinner } from "./controls.tsx";
-import { unfold } from "./folds.ts";
+import { useLandmark } from "./columns.ts";
+import { useUnfold } from "./folds.ts";
 import { hitsOf, type Row } from "./rows.ts";
 
 interface FindProps {
@@ -23,6 +24,8 @@ export function Find({ rows, log, hasMore, isLoading, onLoadAll, onGo, onClose }
   const box = useRef<HTMLInputElement>(null);
   const hits = useMemo(() => hitsOf(rows, query), [rows, query]);
   const at = hits.findIndex(({ key }) => key === here);
+  const unfold = useUnfold();
+  const name = useLandmark("Find in conversation");
   useHighlights(log, query, here);
   useEffect(() => box.current?.focus(), []);
   const goTo = (index: number) => {
@@ -36,7 +39,7 @@ export function Find({ rows, log, hasMore, isLoading, onLoadAll, onGo, onClose }
   const step = (by: number) => goTo(at < 0 ? hits.length - 1 : (at + by + hits.length) % hits.length);
   return (
     <search
-      aria-label="Find in conversation"
+      aria-label={name}
       className="absolute top-2 right-3 z-10 flex max-w-[calc(100%-1.5rem)] flex-wrap items-center gap-1 rounded-lg border border-line bg-surface p-1 shadow-raised"
       onKeyDown={(event) => {
         if (event.key === "Escape") onClose();
@@ -84,22 +87,28 @@ function useHighlights(log: RefObject<HTMLElement | null>, query: string, here: 
   useEffect(() => {
     const box = log.current;
     if (!box || !("highlights" in CSS)) return;
+    let painted: [Highlight, Range][] = [];
+    const clean = () => painted.forEach(([highlight, range]) => highlight.delete(range));
     const paint = () => {
-      const all = new Highlight();
-      const one = new Highlight();
-      for (const { range, isHere } of rangesIn(box, query.toLowerCase(), here)) (isHere ? one : all).add(range);
-      CSS.highlights.set("found", all);
-      CSS.highlights.set("found-here", one);
+      clean();
+      painted = [...rangesIn(box, query.toLowerCase(), here)].map(({ range, isHere }) => [highlightOf(isHere ? "found-here" : "found"), range]);
+      for (const [highlight, range] of painted) highlight.add(range);
     };
     paint();
     const watch = new MutationObserver(paint);
     watch.observe(box, { childList: true, subtree: true, characterData: true });
     return () => {
       watch.disconnect();
-      CSS.highlights.delete("found");
-      CSS.highlights.delete("found-here");
+      clean();
     };
   }, [log, query, here]);
+}
+
+/** One for the page: several columns may look for words of their own. */
+function highlightOf(name: string): Highlight {
+  const highlight = CSS.highlights.get(name) ?? new Highlight();
+  CSS.highlights.set(name, highlight);
+  return highlight;
 }
 
 function* rangesIn(box: HTMLElement, query: string, here: string | null): Generator<{ range: Range; isHere: boolean }> {

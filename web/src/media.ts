@@ -13,4 +13,3 @@ export function useMedia(query: string): boolean {
 }
 
 export const PHONE = "(max-width: 767px)";
-export const WIDE = "(min-width: 1180px)";

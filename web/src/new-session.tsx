@@ -2,23 +2,30 @@ import { FolderGit2 } from "lucide-react";
 import { useMemo, useState } from "react";
 
 import { newKey, wordsOf } from "./api.ts";
+import { openBeside, showSession } from "./columns.ts";
 import { Button, Dialog, FIELD, Field, Trouble } from "./controls.tsx";
-import { go } from "./route.ts";
 import { openSession, registerProject } from "./sessions.ts";
 import { usePane } from "./store.ts";
 
 const OTHER = "";
 
 /** Choose a project, or register a repository on the way, and open a session in it. */
-export function NewSession({ projectId, onClose }: { projectId: string | null; onClose: () => void }) {
+export function NewSession({ projectId, isBeside, onClose }: { projectId: string | null; isBeside: boolean; onClose: () => void }) {
   return (
-    <Dialog title="New session" onClose={onClose}>
-      <NewSessionForm projectId={projectId} onDone={onClose} />
+    <Dialog title={isBeside ? "New session beside this one" : "New session"} onClose={onClose}>
+      <NewSessionForm projectId={projectId} isBeside={isBeside} onDone={onClose} />
     </Dialog>
   );
 }
 
-export function NewSessionForm({ projectId, onDone }: { projectId: string | null; onDone: () => void }) {
+interface FormProps {
+  projectId: string | null;
+  /** It is shown beside the session that has the keys, not in its place. */
+  isBeside?: boolean;
+  onDone: () => void;
+}
+
+export function NewSessionForm({ projectId, isBeside = false, onDone }: FormProps) {
   const projects = usePane((state) => state.projects);
   const [chosen, setChosen] = useState(projectId ?? projects.at(-1)?.id ?? OTHER);
   const [path, setPath] = useState("");
@@ -35,7 +42,8 @@ export function NewSessionForm({ projectId, onDone }: { projectId: string | null
       setChosen(project);
       const session = await openSession(project, name, key);
       onDone();
-      go({ place: "session", id: session.id });
+      if (isBeside) openBeside(session.id);
+      else showSession(session.id);
     } catch (error) {
       setTrouble(wordsOf(error));
       setBusy(false);

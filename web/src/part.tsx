@@ -9,8 +9,7 @@ import { Button, IconButton } from "./controls.tsx";
 import type { PlanItem, ToolItem, View } from "./fold.ts";
 import { PlanEntries } from "./items.tsx";
 import { useTip } from "./kbd.tsx";
-import { showPart, togglePart, useLayout, type Part } from "./layout.ts";
-import { WIDE, useMedia } from "./media.ts";
+import { showPart, togglePart, useIsWide, useLayout, type Part } from "./layout.ts";
 import { Output } from "./output.tsx";
 import { Wait } from "./tool.tsx";
 import { shownTitle } from "./words.ts";
@@ -30,7 +29,7 @@ export function PartButtons({ pending }: { pending: number }) {
 }
 
 function PartButton({ part, pending }: { part: Part; pending: number }) {
-  const isWide = useMedia(WIDE);
+  const isWide = useIsWide();
   const isShown = useLayout((state) => state.part === part && (isWide ? state.isBeside : state.isOver));
   const { word, icon: Icon, action } = PARTS[part];
   const tip = useTip(action, word);
@@ -44,7 +43,7 @@ function PartButton({ part, pending }: { part: Part; pending: number }) {
       onClick={() => togglePart(part, isWide)}
     >
       <Icon aria-hidden className="size-4" />
-      {part === "changes" && word}
+      {part === "changes" && <span className="@max-md:sr-only">{word}</span>}
       {pending > 0 && (
         <span className="tabular-nums">
           {pending} <span className="sr-only">waiting</span>
@@ -78,7 +77,7 @@ export function PartColumn({ id, view }: { id: string; view: View }) {
 }
 
 export function PartPanel({ id, view }: { id: string; view: View }) {
-  const isWide = useMedia(WIDE);
+  const isWide = useIsWide();
   const part = useLayout((state) => state.part);
   const onClose = () => showPart(part, isWide, false);
   switch (part) {

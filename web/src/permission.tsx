@@ -2,6 +2,7 @@ import { Check, ShieldQuestion, X } from "lucide-react";
 import { useEffect, useState } from "react";
 
 import { useAction, useKeysOf, type ActionId } from "./actions.ts";
+import { useLandmark } from "./columns.ts";
 import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { PermissionItem } from "./fold.ts";
 import { shownChord, spokenChord } from "./keys.ts";
@@ -17,9 +18,10 @@ export function PermissionCard({ request, more, root }: { request: PermissionReq
   const deed = usePane((state) => state.deeds[`answer:${request.id}`]);
   const isBusy = deed?.state === "busy";
   const [isOpen, setOpen] = useState(true);
+  const landmark = useLandmark("Permission request");
   return (
     <section
-      aria-label="Permission request"
+      aria-label={landmark}
       className="overflow-hidden rounded-lg border border-ask-strong bg-raised shadow-raised"
     >
       <div className="flex items-start gap-2.5 px-3.5 pt-3 pb-2">

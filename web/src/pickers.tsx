@@ -28,7 +28,7 @@ export function Urgent({ urgency, isFirst, onSend }: { urgency: Urgency; isFirst
       className="h-8 px-2"
       onClick={() => onSend(urgency)}
     >
-      <Icon aria-hidden className="size-3.5" /> <span className="hidden sm:inline">{word}</span>
+      <Icon aria-hidden className="size-3.5" /> <span className="hidden @md:inline">{word}</span>
     </Button>
   );
 }
@@ -111,7 +111,7 @@ export function Below({
   const fill = usage?.context_used != null && usage.context_size ? Math.min(1, usage.context_used / usage.context_size) : null;
   return (
     <p className="flex h-4 items-center justify-between gap-2 px-1 text-2xs text-faint">
-      <span className="hidden sm:inline">
+      <span className="hidden @md:inline">
         {urgency ? `Enter queues · ${CONTROL}+Enter ${URGENCY[urgency].verb}` : "Enter sends"} · Shift+Enter starts a new line
       </span>
       {usage?.context_used != null && (

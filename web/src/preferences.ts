@@ -18,12 +18,14 @@ export interface Preferences {
   seen: Readonly<Record<string, string>>;
   /** Widths in pixels of what stands beside the conversation. */
   widths: Readonly<Record<string, number>>;
+  /** Per number of columns, how they divide the width. */
+  shares: Readonly<Record<number, readonly number[]>>;
   /** Differences show the old and the new text beside each other. */
   isSplit: boolean;
 }
 
 const NAME = "coder.preferences";
-const USUAL: Preferences = { theme: "system", density: "comfortable", notifies: false, bindings: {}, seen: {}, widths: {}, isSplit: false };
+const USUAL: Preferences = { theme: "system", density: "comfortable", notifies: false, bindings: {}, seen: {}, widths: {}, shares: {}, isSplit: false };
 
 export const usePreferences = create<Preferences>(() => ({ ...USUAL, ...kept<Partial<Preferences>>(NAME, {}) }));
 

@@ -1,18 +1,19 @@
-import { GitBranch, Pencil, Trash2 } from "lucide-react";
-import { useEffect, useState } from "react";
+import { FileDiff, GitBranch, Pencil, Trash2, X } from "lucide-react";
+import { useContext, useEffect, useState } from "react";
 
 import { useAction } from "./actions.ts";
 import { useSeeing } from "./calls.ts";
 import { CloseSession } from "./close-session.tsx";
+import { ColumnContext, closeColumn } from "./columns.ts";
 import { Composer } from "./composer.tsx";
 import { Badge, Button, Dialog, FIELD, Field, IconButton, Spinner, Trouble } from "./controls.tsx";
-import { Divider, useWidth } from "./divider.tsx";
 import { activityOf, type View } from "./fold.ts";
 import { look } from "./follow.ts";
-import { showPart, useLayout } from "./layout.ts";
+import { useTip } from "./kbd.tsx";
+import { showPart, useIsWide } from "./layout.ts";
 import { marked } from "./marks.ts";
-import { PHONE, WIDE, useMedia } from "./media.ts";
-import { PartButtons, PartColumn, PartPanel } from "./part.tsx";
+import { PHONE, useMedia } from "./media.ts";
+import { PartButtons } from "./part.tsx";
 import { PermissionCard } from "./permission.tsx";
 import type { Session } from "./protocol.ts";
 import { addressOf } from "./route.ts";
@@ -22,45 +23,26 @@ import { dismiss, sessionIn, usePane } from "./store.ts";
 import { Transcript } from "./transcript.tsx";
 import { ACTIVITY, AGENT, shownTitle } from "./words.ts";
 
-const PART = { name: "part", usual: 460, least: 320, most: 1100 };
-
 export function SessionScreen({ id }: { id: string }) {
   const view = usePane((state) => state.views[id]);
   const session = usePane((state) => sessionIn(state, id));
   const gone = usePane((state) => state.gone[id]);
-  const isWide = useMedia(WIDE);
-  const isPhone = useMedia(PHONE);
-  const isShowing = useLayout((state) => (isPhone ? state.column === "part" : isWide ? state.isBeside : state.isOver));
-  const width = useWidth(PART);
+  const isWide = useIsWide();
   useSeeing(id);
   useEffect(() => {
     if (!gone) look(id);
   }, [id, gone]);
-  if (gone) return <Gone words={gone} />;
-  const pending = pendingIn(view);
-  const part = view && isShowing && <PartPanel id={id} view={view} />;
-  if (isPhone && part) return <PartColumn id={id} view={view} />;
+  if (gone) return <Gone id={id} words={gone} />;
   return (
-    <div className="flex h-full min-h-0">
-      <div className="flex min-w-0 flex-1 flex-col">
-        <Head session={session} view={view} pending={pending} />
-        {view ? (
-          <Conversation id={id} view={view} onShowChanges={() => showPart("changes", isWide)} />
-        ) : (
-          <p role="status" className="flex flex-1 items-center justify-center gap-2 text-faint">
-            <Spinner /> Loading the session…
-          </p>
-        )}
-      </div>
-      {part && isWide && (
-        <>
-          <Divider {...PART} label="Width of the side panel" grows="right" />
-          <div style={{ width }} className="max-w-[60vw] min-w-0 shrink-0">
-            {part}
-          </div>
-        </>
+    <div className="flex h-full min-w-0 flex-col">
+      <Head session={session} view={view} pending={pendingIn(view)} />
+      {view ? (
+        <Conversation id={id} view={view} onShowChanges={() => showPart("changes", isWide)} />
+      ) : (
+        <p role="status" className="flex flex-1 items-center justify-center gap-2 text-faint">
+          <Spinner /> Loading the session…
+        </p>
       )}
-      {part && !isWide && <div className="fixed inset-y-0 right-0 z-20 w-[min(32rem,90vw)] border-l border-line shadow-raised">{part}</div>}
     </div>
   );
 }
@@ -122,43 +104,61 @@ interface HeadProps {
 
 function Head({ session, view, pending }: HeadProps) {
   const isPhone = useMedia(PHONE);
+  const column = useContext(ColumnContext);
+  const hasOthers = column !== null && column.count > 1;
+  const hasKeys = column?.hasKeys ?? true;
   const [dialog, setDialog] = useState<"rename" | "close" | null>(null);
+  const tip = useTip("column.close", "Close this column");
   useAction("session.rename", session && (() => setDialog("rename")));
   useAction("session.close", session && (() => setDialog("close")));
   return (
-    <header className="flex h-12 shrink-0 items-center gap-2 border-b border-line bg-surface px-3 sm:px-4">
-      <h1 className="truncate font-semibold tracking-tight">{session?.name ?? "Session"}</h1>
-      {session && (
-        <>
-          <span className="flex shrink-0 items-center">
-            <IconButton label="Rename session" className="size-6 text-faint" onClick={() => setDialog("rename")}>
-              <Pencil aria-hidden className="size-3.5" />
-            </IconButton>
-            <IconButton label="Close session" className="size-6 text-faint" onClick={() => setDialog("close")}>
-              <Trash2 aria-hidden className="size-3.5" />
-            </IconButton>
-          </span>
-          {session.branch && (
-            <span title={session.worktree_path ?? undefined} className="hidden min-w-0 items-center gap-1 font-mono text-2xs text-faint md:flex">
-              <GitBranch aria-hidden className="size-3 shrink-0" />
-              <span className="truncate">{session.branch}</span>
+    <header
+      className={`@container flex h-12 shrink-0 items-center border-b border-line ${hasKeys ? "bg-surface" : "bg-paper text-soft"} ${hasOthers && hasKeys ? "shadow-[inset_0_2px_0_var(--live)]" : ""}`}
+    >
+      <div className="flex min-w-0 flex-1 items-center gap-2 px-3 @xl:px-4">
+        <h1 className="truncate font-semibold tracking-tight">{session?.name ?? "Session"}</h1>
+        {session && (
+          <>
+            <span className={`shrink-0 items-center ${hasOthers ? "hidden @lg:flex" : "flex"}`}>
+              <IconButton label="Rename session" className="size-6 text-faint" onClick={() => setDialog("rename")}>
+                <Pencil aria-hidden className="size-3.5" />
+              </IconButton>
+              <IconButton label="Close session" className="size-6 text-faint" onClick={() => setDialog("close")}>
+                <Trash2 aria-hidden className="size-3.5" />
+              </IconButton>
+            </span>
+            {session.branch && (
+              <span title={session.worktree_path ?? undefined} className="hidden min-w-0 items-center gap-1 font-mono text-2xs text-faint @lg:flex">
+                <GitBranch aria-hidden className="size-3 shrink-0" />
+                <span className="truncate">{session.branch}</span>
+              </span>
+            )}
+          </>
+        )}
+        <span className="ml-auto hidden items-center gap-1.5 @2xl:flex">
+          {view &&
+            Object.entries(view.facts.agents).map(([agent, { status, message }]) => (
+              <Badge key={agent} className={status === "crashed" || status === "error" ? "bg-bad-soft text-bad" : "bg-sunken text-soft"}>
+                <span title={message ?? undefined}>
+                  {agent} · {AGENT[status]}
+                </span>
+              </Badge>
+            ))}
+        </span>
+        <span className="ml-auto flex shrink-0 items-center gap-1 @2xl:ml-1">
+          {!isPhone && hasKeys && <PartButtons pending={pending} />}
+          {!hasKeys && pending > 0 && (
+            <span title="Changes that wait for a decision" className="flex items-center gap-1 text-xs tabular-nums">
+              <FileDiff aria-hidden className="size-4" /> {pending} <span className="sr-only">changes waiting</span>
             </span>
           )}
-        </>
-      )}
-      <span className="ml-auto hidden items-center gap-1.5 lg:flex">
-        {view &&
-          Object.entries(view.facts.agents).map(([agent, { status, message }]) => (
-            <Badge key={agent} className={status === "crashed" || status === "error" ? "bg-bad-soft text-bad" : "bg-sunken text-soft"}>
-              <span title={message ?? undefined}>
-                {agent} · {AGENT[status]}
-              </span>
-            </Badge>
-          ))}
-      </span>
-      <span className="ml-auto flex items-center gap-1 lg:ml-1">
-        {!isPhone && <PartButtons pending={pending} />}
-      </span>
+          {hasOthers && (
+            <IconButton label="Close this column" title={tip} onClick={() => closeColumn(column.id)}>
+              <X aria-hidden className="size-4" />
+            </IconButton>
+          )}
+        </span>
+      </div>
       {session && dialog === "rename" && <Rename session={session} onClose={() => setDialog(null)} />}
       {session && dialog === "close" && <CloseSession session={session} view={view} onClose={() => setDialog(null)} />}
     </header>
@@ -191,17 +191,20 @@ function Rename({ session, onClose }: { session: Session; onClose: () => void })
   );
 }
 
-function Gone({ words }: { words: string }) {
+function Gone({ id, words }: { id: string; words: string }) {
+  const column = useContext(ColumnContext);
   return (
-    <div className="flex h-full flex-col">
-      <div className="grid flex-1 place-items-center p-6 text-center">
-        <div className="flex flex-col items-center gap-3">
-          <h1 className="text-lg font-semibold">There is no such session</h1>
-          <p className="text-soft">{words.charAt(0).toUpperCase() + words.slice(1)}</p>
+    <div className="grid h-full place-items-center p-6 text-center">
+      <div className="flex flex-col items-center gap-3">
+        <h1 className="text-lg font-semibold">There is no such session</h1>
+        <p className="text-soft">{words.charAt(0).toUpperCase() + words.slice(1)}</p>
+        {column && column.count > 1 ? (
+          <Button onClick={() => closeColumn(id)}>Close this column</Button>
+        ) : (
           <a href={addressOf({ place: "home" })} className="text-live underline underline-offset-2">
             Back to the start
           </a>
-        </div>
+        )}
       </div>
     </div>
   );

@@ -1,5 +1,6 @@
 import { useState } from "react";
 
+import { useLandmark } from "./columns.ts";
 import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { View } from "./fold.ts";
 import type { Recipe, Setup } from "./protocol.ts";
@@ -12,6 +13,7 @@ export function SetupLine({ view }: { view: View }) {
   const { setup, session } = view.facts;
   const deed = usePane((state) => (setup ? state.deeds[`setup:${setup.session_id}`] : undefined));
   const [isOpen, setOpen] = useState(false);
+  const landmark = useLandmark("Worktree setup");
   if (!setup || setup.state === "none" || setup.state === "done") return null;
   const isBusy = deed?.state === "busy";
   const needsWord = setup.state === "untrusted" || (setup.state === "skipped" && setup.recipe !== null && asksForTrust(setup.recipe));
@@ -19,7 +21,7 @@ export function SetupLine({ view }: { view: View }) {
   const press = (action: "trust" | "run" | "skip") => void actOnSetup(setup, session.project_id, action);
   return (
     <section
-      aria-label="Worktree setup"
+      aria-label={landmark}
       className={`flex flex-col gap-2 rounded-lg border px-3 py-2 text-xs ${setup.holds ? "border-ask-strong bg-ask-soft" : "border-line bg-sunken"}`}
     >
       <div className="flex flex-wrap items-center gap-2">

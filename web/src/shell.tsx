@@ -3,7 +3,9 @@
 import { Suspense, lazy, useEffect, useState } from "react";
 
 import { pressed, useAction } from "./actions.ts";
+import { showSession } from "./columns.ts";
 import { logOut } from "./follow.ts";
+import { PHONE, useMedia } from "./media.ts";
 import { NewSession } from "./new-session.tsx";
 import { askToNotify } from "./notify.ts";
 import { prefer, usePreferences } from "./preferences.ts";
@@ -22,17 +24,20 @@ export function useKeys(): void {
   }, []);
 }
 
-type Open = { dialog: "palette" | "settings" } | { dialog: "new"; projectId: string | null } | null;
+type Open = { dialog: "palette" | "beside" | "settings" } | { dialog: "new"; projectId: string | null; isBeside: boolean } | null;
 
 /** The dialogs that open from anywhere, and the actions that need no screen of their own. */
 export function useDialogs(route: Route) {
   const [open, setOpen] = useState<Open>(null);
   const close = () => setOpen(null);
-  const openNew = (projectId: string | null) => setOpen({ dialog: "new", projectId });
+  const openNew = (projectId: string | null, isBeside = false) => setOpen({ dialog: "new", projectId, isBeside });
+  const here = route.place === "session" ? projectOf(route.id) : null;
+  const isPhone = useMedia(PHONE);
   useAction("palette", () => setOpen((now) => (now?.dialog === "palette" ? null : { dialog: "palette" })));
   useAction("shortcuts", () => setOpen({ dialog: "settings" }));
   useAction("preferences", () => setOpen({ dialog: "settings" }));
-  useAction("session.new", () => openNew(route.place === "session" ? projectOf(route.id) : null));
+  useAction("session.new", () => openNew(here));
+  useAction("session.beside", route.place === "session" && !isPhone && (() => setOpen({ dialog: "beside" })));
   useAction("go.home", () => go({ place: "home" }));
   useAction("go.agents", () => go({ place: "agents" }));
   useAction("log-out", () => void logOut());
@@ -44,9 +49,16 @@ export function useDialogs(route: Route) {
   useSteps(route);
   const dialogs = (
     <Suspense>
-      {open?.dialog === "palette" && <Palette onClose={() => setOpen((now) => (now?.dialog === "palette" ? null : now))} />}
+      {(open?.dialog === "palette" || open?.dialog === "beside") && (
+        <Palette
+          key={open.dialog}
+          isBeside={open.dialog === "beside"}
+          onNewBeside={() => openNew(here, true)}
+          onClose={() => setOpen((now) => (now === open ? null : now))}
+        />
+      )}
       {open?.dialog === "settings" && <Settings onClose={close} />}
-      {open?.dialog === "new" && <NewSession projectId={open.projectId} onClose={close} />}
+      {open?.dialog === "new" && <NewSession projectId={open.projectId} isBeside={open.isBeside} onClose={close} />}
     </Suspense>
   );
   return { dialogs, openNew, openSettings: () => setOpen({ dialog: "settings" }) };
@@ -61,15 +73,16 @@ function useSteps(route: Route): void {
   const step = (by: number, isWanted: (id: string) => boolean) => {
     const { projects, sessions } = usePane.getState();
     const ids = listed(projects, sessions).map(({ id }) => id);
-    const here = route.place === "session" ? ids.indexOf(route.id) : by > 0 ? -1 : 0;
+    const at = route.place === "session" ? ids.indexOf(route.id) : by > 0 ? -1 : 0;
     for (let far = 1; far <= ids.length; far += 1) {
-      const id = ids[(here + by * far + ids.length * far) % ids.length];
-      if (id && isWanted(id)) return go({ place: "session", id });
+      const id = ids[(at + by * far + ids.length * far) % ids.length];
+      if (id && isWanted(id)) return showSession(id);
     }
   };
+  const isFree = (id: string) => route.place !== "session" || id === route.id || !route.ids.includes(id);
   const hasSessions = usePane((state) => state.sessions.length > 0);
   const isAsked = usePane((state) => state.sessions.some(({ id }) => activityIn(state, id) === "needs_you"));
-  useAction("session.next", hasSessions && (() => step(1, () => true)));
-  useAction("session.previous", hasSessions && (() => step(-1, () => true)));
+  useAction("session.next", hasSessions && (() => step(1, isFree)));
+  useAction("session.previous", hasSessions && (() => step(-1, isFree)));
   useAction("session.asking", isAsked && (() => step(1, (id) => activityIn(usePane.getState(), id) === "needs_you")));
 }

@@ -1,19 +1,21 @@
-import { Bot, LogOut, Plus, Search, Settings2, TriangleAlert } from "lucide-react";
-import { useRef, useState } from "react";
+import { Bot, Columns2, LogOut, Plus, Search, Settings2, TriangleAlert } from "lucide-react";
+import { useRef, useState, type MouseEvent } from "react";
 
 import { useAction, useKeysOf } from "./actions.ts";
 import { isUnread } from "./calls.ts";
+import { openBeside, showSession } from "./columns.ts";
 import { ActivityDot, Button, IconButton, Spinner } from "./controls.tsx";
 import { logOut } from "./follow.ts";
 import { matchOf } from "./fuzzy.ts";
 import { Keys, useTip } from "./kbd.tsx";
-import { showColumn } from "./layout.ts";
+import { showTab } from "./layout.ts";
 import { LinkState } from "./link.tsx";
 import { Mark } from "./mark.tsx";
+import { marked } from "./marks.ts";
 import { Plain } from "./plain.tsx";
 import { usePreferences } from "./preferences.ts";
 import type { Project, Session } from "./protocol.ts";
-import { addressOf, go, type Route } from "./route.ts";
+import { addressOf, alone, type Route } from "./route.ts";
 import { listed } from "./session-list.ts";
 import { activityIn, sessionIn, usePane } from "./store.ts";
 import { ACTIVITY } from "./words.ts";
@@ -108,7 +110,7 @@ function SearchField({ query, setQuery, first }: { query: string; setQuery: (que
         onChange={(event) => setQuery(event.target.value)}
         onKeyDown={(event) => {
           if (event.key === "Escape" && query) setQuery("");
-          else if (event.key === "Enter" && first) go({ place: "session", id: first });
+          else if (event.key === "Enter" && first) showSession(first);
           else return;
           event.preventDefault();
         }}
@@ -148,25 +150,36 @@ function Group({ project, own, route, isSearched, onNew }: GroupProps) {
       )}
       <ul>
         {own.map((session) => (
-          <SessionRow key={session.id} session={session} isCurrent={route.place === "session" && route.id === session.id} />
+          <SessionRow key={session.id} session={session} route={route} />
         ))}
       </ul>
     </section>
   );
 }
 
-function SessionRow({ session, isCurrent }: { session: Session; isCurrent: boolean }) {
-  const activity = usePane((state) => activityIn(state, session.id));
-  const name = usePane((state) => sessionIn(state, session.id)?.name ?? session.name);
+function SessionRow({ session, route }: { session: Session; route: Route }) {
+  const { id } = session;
+  const activity = usePane((state) => activityIn(state, id));
+  const name = usePane((state) => sessionIn(state, id)?.name ?? session.name);
   const seen = usePreferences((state) => state.seen);
-  const isNew = usePane((state) => isUnread(state, session.id, seen)) && !isCurrent;
+  const isOpen = route.place === "session" && route.ids.includes(id);
+  const isCurrent = isOpen && route.id === id;
+  const isNew = usePane((state) => isUnread(state, id, seen)) && !isOpen;
+  const canStandBeside = route.place === "session" && !isOpen;
+  const open = (event: MouseEvent) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    showTab("talk");
+    if (event.altKey) openBeside(id);
+    else showSession(id);
+  };
   return (
-    <li>
+    <li className="group/row relative">
       <a
-        href={addressOf({ place: "session", id: session.id })}
-        onClick={() => showColumn("talk")}
+        href={addressOf(alone(id))}
+        onClick={open}
         aria-current={isCurrent ? "page" : undefined}
-        className={`flex h-8 items-center gap-2.5 rounded-md px-2 hover:bg-hover aria-[current]:bg-hover aria-[current]:font-medium max-md:h-11 ${isNew ? "font-semibold" : ""}`}
+        className={`flex h-8 items-center gap-2.5 rounded-md px-2 hover:bg-hover aria-[current]:bg-hover aria-[current]:font-medium max-md:h-11 ${isNew ? "font-semibold" : ""} ${isOpen ? "bg-sunken" : ""} ${canStandBeside ? "md:group-focus-within/row:pr-8 md:group-hover/row:pr-8 md:pointer-coarse:pr-8" : ""}`}
       >
         {session.state === "open" ? <ActivityDot activity={activity} /> : <Spinner className="size-3 text-faint" />}
         <span className="min-w-0 flex-1 truncate">
@@ -183,6 +196,16 @@ function SessionRow({ session, isCurrent }: { session: Session; isCurrent: boole
           isNew && <span className="rounded-full bg-live px-1.5 text-2xs font-medium text-on-ink">new</span>
         )}
       </a>
+      {canStandBeside && (
+        <IconButton
+          label={`Open ${marked(name)} beside`}
+          title="Open beside (Alt+click)"
+          onClick={() => openBeside(id)}
+          className="absolute top-1 right-1 size-6 opacity-0 group-hover/row:opacity-100 focus-visible:opacity-100 max-md:hidden pointer-coarse:opacity-100"
+        >
+          <Columns2 aria-hidden className="size-3.5" />
+        </IconButton>
+      )}
     </li>
   );
 }
