@@ -23,6 +23,8 @@ from coder.terminal.text import visible_line
 COMMANDS = {
     "up": ("up", "Start the host and serve until told to stop."),
     "doctor": ("doctor", "Say what is missing for the host to work, and how to get it."),
+    "backup": ("life", "Write the host's state into one file, also while it runs."),
+    "restore": ("life", "Put a backup back into an empty home; nothing is written over."),
     "token": ("access", "Print the access token, made first where there is none."),
     "projects": ("projects", "Registered repositories."),
     "sessions": ("sessions", "Sessions and their worktrees."),

@@ -1,12 +1,14 @@
-"""A host's home folder: held by one host, or by one command that needs it to itself, at a time."""
+"""A host's home folder: held by one host, or by one command that needs it to itself, at a time; and its database."""
 
 import fcntl
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from coder.errors import HostConfigError
+from coder.settings import Settings
+from coder.store.embedded import embedded_url, open_embedded
 
 HOME_IN_USE = "home_in_use"
 
@@ -35,3 +37,38 @@ def hold_home(home: Path) -> Generator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncGenerator[str]:
+    """The URL of the home's database, for whoever holds the home; the embedded server runs as long as the context.
+
+    Raises:
+        HostConfigError: as `open_embedded`.
+    """
+    if settings.database_url:
+        yield settings.database_url
+    else:
+        async with open_embedded(settings.home / "database") as url:
+            yield url
+
+
+@asynccontextmanager
+async def join_database(settings: Settings) -> AsyncGenerator[tuple[str, bool]]:
+    """The URL of the home's database, beside a host that may be running, and whether one is; none can start meanwhile.
+
+    Raises:
+        HostConfigError: as `open_embedded`; or there is no such home.
+    """
+    if not settings.home.is_dir():
+        raise HostConfigError(f"there is no home at {settings.home}")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_home(settings.home))
+        except HostConfigError as error:
+            if error.stable_code != HOME_IN_USE:
+                raise
+            yield settings.database_url or embedded_url(settings.home / "database"), True
+            return
+        async with open_database(settings) as url:
+            yield url, False

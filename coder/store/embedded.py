@@ -58,7 +58,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"postgresql://{USER}@/postgres?host={quote(str(self.sockets))}&port=5432"
+        return _url(self.sockets)
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,13 @@ async def open_embedded(
                 raise failure
         finally:
             _remove_short_folder(server, locked)
+
+
+def embedded_url(folder: Path) -> str:
+    """Where the server of a folder listens while a host runs it; whoever may reach its socket may use it."""
+    data = _find_data(folder)
+    account = _find_account(data)
+    return _url(_socket_folder(folder.absolute(), account.uid if account else os.geteuid()))
 
 
 # The folder
@@ -238,14 +245,23 @@ def _hand_over(stack: ExitStack, folder: Path, account: Account | None) -> tuple
     return f"/proc/self/fd/{fd}", (fd,)
 
 
-def _make_socket_folder(folder: Path, account: Account | None) -> Path:
-    """A 0700 folder of the server's account whose path is short and plain enough for a socket and a URL."""
-    uid = account.uid if account else os.geteuid()
+def _url(sockets: Path) -> str:
+    return f"postgresql://{USER}@/postgres?host={quote(str(sockets))}&port=5432"
+
+
+def _socket_folder(folder: Path, uid: int) -> Path:
+    """A path that is short and plain enough for a socket and a URL."""
     sockets = folder / "socket"
     is_plain = all(part.isalnum() or part in "/._-+@ " for part in str(sockets))
-    if len(os.fsencode(sockets / SOCKET_NAME)) > SOCKET_PATH_LIMIT or not is_plain:
-        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-        sockets = Path(tempfile.gettempdir(), f"coder-{uid}-{digest}")
+    if len(os.fsencode(sockets / SOCKET_NAME)) <= SOCKET_PATH_LIMIT and is_plain:
+        return sockets
+    return Path(tempfile.gettempdir(), f"coder-{uid}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}")
+
+
+def _make_socket_folder(folder: Path, account: Account | None) -> Path:
+    """A 0700 folder of the server's account."""
+    uid = account.uid if account else os.geteuid()
+    sockets = _socket_folder(folder, uid)
     try:
         sockets.mkdir(mode=0o700)
     except FileExistsError:

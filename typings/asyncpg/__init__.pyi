@@ -1,6 +1,7 @@
 """Types of the part of asyncpg that this project uses; the package carries none itself."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from asyncpg.exceptions import *  # noqa: F403 - a stub gives its names on this way
@@ -36,6 +37,12 @@ class Connection:
         schema_name: str | None = None,
         timeout: float | None = None,
         where: str | None = None,
+    ) -> str: ...
+    async def copy_from_table(
+        self, table_name: str, *, output: Path, columns: Sequence[str] | None = None, timeout: float | None = None
+    ) -> str: ...
+    async def copy_to_table(
+        self, table_name: str, *, source: Path, columns: Sequence[str] | None = None, timeout: float | None = None
     ) -> str: ...
     def transaction(
         self,
