@@ -10,9 +10,12 @@ OptionKind = Literal["allow_once", "allow_always", "reject_once", "reject_always
 
 
 class PermissionOption(Value):
+    """One answer. `covers` is what it will be taken for from now on; empty where the agent does not tell."""
+
     id: str
     name: str
     kind: OptionKind
+    covers: tuple[str, ...] = ()
 
 
 class PermissionStatus(StrEnum):

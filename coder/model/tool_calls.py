@@ -41,7 +41,11 @@ class TerminalOutput(Value):
 
 
 class ToolCall(Value):
-    """The whole call after the update at hand, not the difference."""
+    """The whole call after the update at hand, not the difference.
+
+    `sub_agent` is the kind of sub-agent that the call puts to work; `parent_id` names that call in those which the
+    sub-agent makes. Both as far as the agent tells.
+    """
 
     id: str
     title: str
@@ -54,3 +58,5 @@ class ToolCall(Value):
     diffs: tuple[ToolDiff, ...] = ()
     locations: tuple[ToolLocation, ...] = ()
     terminals: tuple[TerminalOutput, ...] = ()
+    sub_agent: str | None = None
+    parent_id: str | None = None

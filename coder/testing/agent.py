@@ -19,6 +19,9 @@ Files, terminal, permission
   write PATH TEXT           edit PATH OLD => NEW        delete PATH        rename OLD => NEW
   terminal CMD              through the client's terminal when offered, else an own process
   fsread PATH [LINE LIMIT]  fswrite PATH TEXT           through the client's file methods
+Sub-agents
+  delegate KIND TITLE       a sub-agent is put to work: what follows is its doing
+  report TEXT               until it says what it found
 What it knows
   counter                   how many prompts this conversation and this process have had
   settings                  the present mode, model and options

@@ -18,6 +18,8 @@ GRAMMAR: dict[str, str] = {
     "plan": r"(?P<entries>.+)",
     "tool": r"(?P<kind>read|edit|delete|move|search|execute|think|fetch|switch_mode|other) (?P<title>.+)",
     "terminal": r"(?P<command>.+)",
+    "delegate": r"(?P<kind>\S+) (?P<title>.+)",
+    "report": r"(?P<text>.+)",
     "fsread": _PATH + r"(?: (?P<line>\d+) (?P<limit>\d+))?",
     "fswrite": _PATH + r"(?: (?P<text>.*))?",
     "hang": "",

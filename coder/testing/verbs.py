@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 from coder.testing.conversations import Conversation
+from coder.testing.edits import as_lines, change_files
 from coder.testing.script import Statement
 from coder.testing.wire import Fields, Json, Peer, RequestRefused, encode, fields, string
 
@@ -57,6 +58,7 @@ class Turn:
         self._calls = 0
         self._open_call = ""
         self._asked_call = ""
+        self._delegates: list[str] = []
         self._skips_next = False
         self._latency = 0.0
         self._characters = 0
@@ -147,6 +149,8 @@ class Turn:
                 self._misbehave(statement)
             case "die" | "half" | "mute":
                 self._leave(statement)
+            case "delegate" | "report":
+                self._delegate(statement)
             case "say" | "think" | "stream" | "plan" | "tool" | "usage" | "mode" | "title" | "commands":
                 self._show(statement)
             case _:
@@ -240,7 +244,7 @@ class Turn:
             self.update("tool_call_update", {"toolCallId": call, **update})
         else:
             call = self._new_call()
-            self.update("tool_call", {"toolCallId": call, **update})
+            self.update("tool_call", self._by_whom({"toolCallId": call, **update}))
         self._open_call = call
         return call
 
@@ -249,9 +253,27 @@ class Turn:
         self.update("tool_call_update", {"toolCallId": call, "status": status, **more})
 
     def _close_calls(self, status: str) -> None:
-        for call in filter(None, (self._open_call, self._asked_call)):
+        for call in filter(None, (self._open_call, self._asked_call, *reversed(self._delegates))):
             self.update("tool_call_update", {"toolCallId": call, "status": status})
         self._open_call = self._asked_call = ""
+        self._delegates.clear()
+
+    def _delegate(self, statement: Statement) -> None:
+        """A sub-agent begins, or says what it found, as claude-agent-acp tells of them."""
+        if statement.verb == "report":
+            if self._delegates:
+                self._end_call(self._delegates.pop(), "completed", content=[_text_content(statement["text"])])
+            return
+        given: Fields = {"subagent_type": statement["kind"], "description": statement["title"]}
+        self._delegates.append(self._begin_call("think", statement["title"], rawInput=given))
+        self._open_call = ""
+
+    def _by_whom(self, update: Fields) -> Fields:
+        """The call with the sub-agent that makes it."""
+        if not self._delegates:
+            return update
+        claude: Fields = {"parentToolUseId": self._delegates[-1]}
+        return {**update, "_meta": {**fields(update.get("_meta")), "claudeCode": claude}}
 
     def _ask(self, title: str, following: Statement | None) -> None:
         changes = following is not None and following.verb in (*CHANGING_VERBS, "terminal")
@@ -261,7 +283,7 @@ class Turn:
             return
         call = self._new_call()
         described: Fields = {"toolCallId": call, "title": title, "kind": kind, "status": "pending"}
-        self.update("tool_call", described)
+        self.update("tool_call", self._by_whom(described))
         self._asked_call = call
         answer = self._peer.request(
             "session/request_permission",
@@ -298,7 +320,7 @@ class Turn:
             _kind(statement), _title(statement), locations=locations, rawInput=dict(statement.arguments)
         )
         try:
-            content = _change_files(statement, paths)
+            content = change_files(statement, paths)
         except (OSError, ValueError) as error:
             self._end_call(call, "failed", content=[_text_content(str(error))])
             return
@@ -309,7 +331,7 @@ class Turn:
         params: dict[str, Json] = {"sessionId": self._conversation.id, "path": path}
         if statement.verb == "fswrite":
             method, kind = "fs/write_text_file", "edit"
-            params["content"] = _as_lines(statement["text"])
+            params["content"] = as_lines(statement["text"])
         else:
             method, kind = "fs/read_text_file", "read"
             if statement["line"]:
@@ -475,10 +497,6 @@ def _title(statement: Statement) -> str:
     return f"{verb} {named}" if named else ""
 
 
-def _as_lines(text: str) -> str:
-    return text if not text or text.endswith("\n") else f"{text}\n"
-
-
 def _text_of(update: Fields) -> str:
     is_answer = update.get("sessionUpdate") == "agent_message_chunk"
     return string(fields(update.get("content")).get("text")) if is_answer else ""
@@ -496,26 +514,3 @@ def _plan(entries: str) -> list[Json]:
         content = entry if status == "pending" else entry[1:].strip()
         plan.append({"content": content, "priority": "medium", "status": status})
     return plan
-
-
-def _change_files(statement: Statement, paths: list[Path]) -> list[Json]:
-    path = paths[0]
-    match statement.verb:
-        case "delete":
-            path.unlink()
-            return []
-        case "rename":
-            paths[1].parent.mkdir(parents=True, exist_ok=True)
-            path.rename(paths[1])
-            return []
-        case "edit":
-            old_text = path.read_text()
-            if statement["old"] not in old_text:
-                raise ValueError(f"{statement['path']} does not hold {statement['old']!r}")
-            new_text = old_text.replace(statement["old"], statement["new"], 1)
-        case _:
-            old_text = path.read_text() if path.is_file() else None
-            new_text = _as_lines(statement["text"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(new_text)
-    return [{"type": "diff", "path": str(path), "oldText": old_text, "newText": new_text}]

@@ -1,14 +1,18 @@
 """Reading a conversation in a real Chromium."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
-from coder.model.events import Reasoning, Text, ToolCallStarted
+from coder.model.events import PermissionRequested, Reasoning, Text, ToolCallStarted
+from coder.model.permissions import PermissionOption, PermissionRequest, PermissionStatus
 from coder.model.tool_calls import TerminalOutput, ToolCall
+from coder.model.values import now
 from coder.testing.harness import LiveHost, open_live_host
 from coder.testing.repositories import make_repository
+from tests.browser.axe import faults_of
 from tests.browser.pane import open_browser, open_pane
 from tests.browser.steps import open_session, send
 
@@ -16,6 +20,17 @@ SHOWN_ROWS = "document.querySelectorAll('[role=log] [data-key]').length"
 ANSWER = (
     r"say # Title\n\nSome **bold** words and a [link](https://example.org).\n\n"
     r"```python\ndef f(x):\n    return 'x'\n```\n\n| a | b |\n| - | - |\n| 1 | 2 |\n"
+)
+
+
+LINES = "".join(f"line {number}\n" for number in range(200))
+OUTPUT = f"{LINES}\x1b]8;;https://evil.example\x07click\x1b]8;;\x07 \x1b]0;owned\x07\x1b[31mred words\x1b[0m\n"
+COLOURED = ToolCall(
+    id="coloured",
+    title="make \u202egnp",
+    kind="execute",
+    status="failed",
+    terminals=(TerminalOutput(terminal_id="t", output=OUTPUT, truncated=False, exit_code=1),),
 )
 
 
@@ -90,7 +105,10 @@ async def test_a_reader_is_not_moved_by_what_arrives(tmp_path: Path, database_ur
 
 
 @pytest.mark.scenario("pane: Answers are set in type, code in colours")
-async def test_answers_are_set_and_code_is_coloured(tmp_path: Path, database_url: str):
+@pytest.mark.scenario("pane: Terminal output keeps its colours and nothing else")
+@pytest.mark.scenario("pane: What a sub-agent does is inside of its card")
+@pytest.mark.scenario("pane: What a lasting answer covers is said where the agent tells it")
+async def test_answers_terminals_sub_agents_and_questions_are_shown_as_what_they_are(tmp_path: Path, database_url: str):
     repository = make_repository(tmp_path / "sample")
     async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
         async with open_pane(browser, live) as page:
@@ -103,18 +121,8 @@ async def test_answers_are_set_and_code_is_coloured(tmp_path: Path, database_url
             await expect(answer.locator(".hljs-keyword").first).to_have_text("def")
             await expect(answer.locator("pre")).to_have_text("def f(x):\n    return 'x'\n")
 
-
-@pytest.mark.scenario("pane: Terminal output keeps its colours and nothing else")
-async def test_terminal_output_is_coloured_folded_and_harmless(tmp_path: Path, database_url: str):
-    repository = make_repository(tmp_path / "sample")
-    lines = "".join(f"line {number}\n" for number in range(200))
-    output = f"{lines}\x1b]8;;https://evil.example\x07click\x1b]8;;\x07 \x1b]0;owned\x07\x1b[31mred words\x1b[0m\n"
-    terminal = TerminalOutput(terminal_id="t", output=output, truncated=False, exit_code=1)
-    call = ToolCall(id="c", title="make \u202egnp", kind="execute", status="failed", terminals=(terminal,))
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
-        async with open_pane(browser, live) as page:
-            await open_session(page, repository)
-            await live.host.journal.append(await session_of(page), ToolCallStarted(tool_call=call), agent="demo")
+            session_id = await session_of(page)
+            await live.host.journal.append(session_id, ToolCallStarted(tool_call=COLOURED), agent="demo")
             card = page.get_by_role("region", name="Tool: make [U+202E]gnp")
             shown = card.get_by_label("Terminal · exit code 1", exact=True)
             await expect(shown).to_contain_text("click red words")
@@ -124,3 +132,40 @@ async def test_terminal_output_is_coloured_folded_and_harmless(tmp_path: Path, d
             await card.get_by_role("button", name="Show all 201 lines").click()
             await expect(shown).to_contain_text("line 0\n")
             assert "owned" not in await page.title()
+
+            await send(page, "delegate explore Find the parser; tool read src/a.py; say meanwhile; ask Look on; hang")
+            agent = page.get_by_role("region", name="Sub-agent: Find the parser")
+            await expect(agent).to_contain_text("explore")
+            await expect(agent).to_contain_text("2 callsLook on")
+            question = page.get_by_role("region", name="Permission request")
+            await expect(question).not_to_contain_text("covers from now on")
+            await question.get_by_role("button", name="Allow").first.click()
+            await agent.get_by_role("button", name="Find the parser").click()
+            inner = agent.get_by_role("group", name="Calls of the sub-agent")
+            await expect(inner.get_by_role("region", name="Tool: src/a.py")).to_contain_text("Done")
+            await expect(page.get_by_role("region", name="Tool: src/a.py")).to_have_count(1)
+            await page.keyboard.press("Escape")
+            await expect(agent).to_contain_text("Failed")
+
+            asked = lasting_question(session_id)
+            await live.host.journal.append(session_id, PermissionRequested(request=asked), agent="demo")
+            await expect(question).to_contain_text("covers from now on bash npm test *bash npm U+202Erun *")
+            assert await faults_of(page) == []
+
+
+def lasting_question(session_id: str) -> PermissionRequest:
+    """A question of an agent that tells what its lasting answer will be taken for."""
+    once = PermissionOption(id="once", name="Once", kind="allow_once")
+    covers = ("bash npm test *", "bash npm \u202erun *")
+    always = PermissionOption(id="always", name="Always, really", kind="allow_always", covers=covers)
+    return PermissionRequest(
+        id="prm_1",
+        session_id=session_id,
+        task_id=None,
+        agent="demo",
+        tool_call=ToolCall(id="asked", title="npm test", kind="execute"),
+        options=(once, always),
+        status=PermissionStatus.PENDING,
+        created_at=now(),
+        expires_at=now() + timedelta(minutes=5),
+    )

@@ -4,7 +4,16 @@ import pytest
 
 from coder.backends.opencode.translate import Translator
 from coder.backends.wire import Fields, fields, text
-from coder.model.events import Reasoning, Text, ToolCallStarted, ToolCallUpdated, TurnEnded, Unknown, UserText
+from coder.model.events import (
+    PermissionRequested,
+    Reasoning,
+    Text,
+    ToolCallStarted,
+    ToolCallUpdated,
+    TurnEnded,
+    Unknown,
+    UserText,
+)
 from tests.golden.opencode_recorded import NAMES, OFFER, events_of, expected_events, recorded
 
 
@@ -93,3 +102,14 @@ def _session_of(message: Fields) -> str | None:
 def _ended_part(message: Fields) -> str | None:
     part = fields(fields(message.get("properties")).get("part"))
     return text(part.get("id")) if "end" in fields(part.get("time")) else None
+
+
+@pytest.mark.scenario("pane: What a lasting answer covers is said where the agent tells it")
+def test_a_lasting_answer_says_what_the_server_will_take_it_for() -> None:
+    asked = [event.request for event in events_of("multi_write_edit_bash") if isinstance(event, PermissionRequested)]
+    covers = {option.kind: option.covers for option in asked[-1].options}
+    assert covers == {
+        "allow_once": (),
+        "allow_always": ("bash cat *", "bash echo *", "bash sleep *"),
+        "reject_once": (),
+    }

@@ -115,6 +115,20 @@ def test_fields_that_are_left_out_or_null_stay_and_arrays_are_replaced_whole() -
     assert say(translator, "tool_call_update", toolCallId="c1", status="completed", _meta={"own": 1}) == []
 
 
+def test_the_calls_of_a_sub_agent_name_the_call_that_put_it_to_work() -> None:
+    translator = Translator()
+    given = {"subagent_type": "explore", "description": "Look around"}
+    outer = tool(translator, first=True, title="Look around", kind="think", rawInput=given)
+    meta = {"claudeCode": {"parentToolUseId": outer.id}}
+    (started,) = say(translator, "tool_call", toolCallId="c2", title="Read a", kind="read", _meta=meta)
+    assert isinstance(started, ToolCallStarted)
+    assert (outer.sub_agent, outer.parent_id) == ("explore", None)
+    assert (started.tool_call.sub_agent, started.tool_call.parent_id) == (None, outer.id)
+    (ended,) = say(translator, "tool_call_update", toolCallId="c2", status="completed")
+    assert isinstance(ended, ToolCallUpdated)
+    assert ended.tool_call.parent_id == outer.id
+
+
 @pytest.mark.parametrize(
     ("status", "known"),
     [("cancelled", "failed"), ("in_progress", "running"), ("paused", "pending"), (7, "pending")],

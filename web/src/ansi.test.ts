@@ -2,8 +2,6 @@ import { describe, expect, it } from "vitest";
 
 import { runsOf } from "./ansi.ts";
 import { foldedText } from "./output.tsx";
-import { hitsOf, rowsOf } from "./rows.ts";
-import type { Item, ToolItem } from "./fold.ts";
 
 const plain = (output: string) => runsOf(output).map(({ text }) => text).join("");
 
@@ -37,26 +35,5 @@ describe("Terminal output", () => {
     expect(foldedText(long, false).hidden).toBe(482);
     expect(foldedText("short", true)).toEqual({ shown: "short", hidden: 0 });
     expect(foldedText("x".repeat(9000), true).hidden).toBe(1);
-  });
-});
-
-describe("A conversation", () => {
-  const told = { at: "2026-01-01T00:00:00.000Z", agent: "demo", taskId: "tsk_1" };
-  const tool = (key: string, title: string): ToolItem => ({
-    ...told, key, kind: "tool", until: told.at, isAbandoned: false,
-    call: { id: key, title, name: null, kind: "read", status: "completed", input: null, output: null, content: [], diffs: [], locations: [], terminals: [] },
-  });
-  const items: Item[] = [
-    { ...told, key: "1", kind: "prompt", text: "Find the Needle", isSteering: false },
-    tool("2", "Read hay.txt"),
-    tool("3", "Read needle.txt"),
-    { ...told, key: "4", kind: "text", text: "no more", messageId: null, until: told.at },
-  ];
-
-  it("is found by its words, also in calls that are folded", () => {
-    const rows = rowsOf(items);
-    expect(rows.map(({ key }) => key)).toEqual(["1", "2", "4"]);
-    expect(hitsOf(rows, "needle")).toEqual([{ row: 0, key: "1" }, { row: 1, key: "3" }]);
-    expect(hitsOf(rows, " ")).toEqual([]);
   });
 });

@@ -31,7 +31,7 @@ export function Find({ rows, log, hasMore, isLoading, onLoadAll, onGo, onClose }
   const goTo = (index: number) => {
     const hit = hits[index];
     if (!hit) return;
-    unfold(hit.key);
+    for (const key of [...hit.within, hit.key]) unfold(key);
     setHere(hit.key);
     onGo(hit.row);
   };

@@ -57,6 +57,8 @@ function call(more: Partial<ToolCall> = {}): ToolCall {
     diffs: [],
     locations: [],
     terminals: [],
+    sub_agent: null,
+    parent_id: null,
     ...more,
   };
 }

@@ -50,6 +50,7 @@ export function PermissionCard({ request, more, root }: { request: PermissionReq
         ))}
         {isBusy && <Spinner />}
         <Countdown until={request.expires_at} />
+        {request.options.map((option) => option.covers?.length > 0 && <Covers key={option.id} option={option} />)}
       </div>
       {deed?.state === "refused" && (
         <div className="px-3.5 pb-3">
@@ -57,6 +58,20 @@ export function PermissionCard({ request, more, root }: { request: PermissionReq
         </div>
       )}
     </section>
+  );
+}
+
+/** What a lasting answer will be taken for, in the agent's own patterns. */
+function Covers({ option }: { option: PermissionOption }) {
+  return (
+    <p className="max-h-24 w-full overflow-y-auto text-2xs text-soft">
+      <span className="font-medium">{option.name}</span> covers from now on{" "}
+      {option.covers.map((pattern) => (
+        <code key={pattern} className="mr-1 rounded-sm bg-raised px-1 font-mono [overflow-wrap:anywhere] text-ink">
+          <Plain text={pattern} />
+        </code>
+      ))}
+    </p>
   );
 }
 
@@ -78,13 +93,16 @@ function Option({ option, at, isBusy, onChoose }: OptionProps) {
       onClick={onChoose}
       title={keys.map((chord) => shownChord(chord)).join(", or while writing ") || undefined}
       aria-keyshortcuts={keys.map((chord) => spokenChord(chord)).join(" ") || undefined}
+      className="h-auto! min-h-7 max-w-full shrink! py-0.5 text-left whitespace-normal! [overflow-wrap:anywhere]"
     >
       {keys[0] && (
         <kbd aria-hidden className="font-mono text-2xs">
           {shownChord(keys[0])}
         </kbd>
       )}
-      {option.name}
+      <span>
+        <Plain text={option.name} />
+      </span>
     </Button>
   );
 }

@@ -511,6 +511,7 @@ export interface PermissionOption {
   id: string;
   name: string;
   kind: "allow_once" | "allow_always" | "reject_once" | "reject_always" | "other";
+  covers: string[];
 }
 
 export interface PermissionOutcome {
@@ -942,6 +943,8 @@ export interface ToolCall {
   diffs: ToolDiff[];
   locations: ToolLocation[];
   terminals: TerminalOutput[];
+  sub_agent: string | null;
+  parent_id: string | null;
 }
 
 export interface ToolCallStarted {

@@ -4,19 +4,49 @@ import type { Item, ToolItem } from "./fold.ts";
 import { plainOutput, readable } from "./words.ts";
 
 export type Single = Exclude<Item, ToolItem>;
-export type Row = { kind: "tools"; key: string; items: ToolItem[] } | { kind: "one"; key: string; item: Single };
+export type Row = { kind: "tools"; key: string; calls: Call[] } | { kind: "one"; key: string; item: Single };
 
-/** Calls that follow each other share a frame. An open question stands in its own card, not between them. */
+/** A tool call; `inner` are those that the sub-agent made which it put to work. */
+export interface Call {
+  readonly item: ToolItem;
+  readonly inner: Call[];
+}
+
+/**
+ * Calls that follow each other share a frame, and those of a sub-agent are inside its own. An open question stands in its
+ * own card, not between them.
+ */
 export function rowsOf(items: readonly Item[]): Row[] {
   const rows: Row[] = [];
+  const known = new Map<string, Call>();
   for (const item of items) {
     const last = rows.at(-1);
     if (item.kind === "permission" && item.request.status === "pending") continue;
-    if (item.kind !== "tool") rows.push({ kind: "one", key: item.key, item });
-    else if (last?.kind === "tools") last.items.push(item);
-    else rows.push({ kind: "tools", key: item.key, items: [item] });
+    if (item.kind !== "tool") {
+      rows.push({ kind: "one", key: item.key, item });
+      continue;
+    }
+    const call: Call = { item, inner: [] };
+    // Agents number their calls anew: an id counts within its turn.
+    const name = (id: string | null) => JSON.stringify([item.agent, item.taskId, id]);
+    known.set(name(item.call.id), call);
+    const parent = item.call.parent_id === item.call.id ? undefined : known.get(name(item.call.parent_id));
+    if (parent) parent.inner.push(call);
+    else if (last?.kind === "tools") last.calls.push(call);
+    else rows.push({ kind: "tools", key: item.key, calls: [call] });
   }
   return rows;
+}
+
+/** Whether nothing of the calls has changed. */
+export function areSame(before: readonly Call[], after: readonly Call[]): boolean {
+  return (
+    before.length === after.length &&
+    before.every(({ item, inner }, at) => {
+      const other = after[at];
+      return other !== undefined && item === other.item && areSame(inner, other.inner);
+    })
+  );
 }
 
 function wordsOf(item: Item): string {
@@ -48,15 +78,22 @@ function wordsOf(item: Item): string {
 export interface Hit {
   readonly row: number;
   readonly key: string;
+  /** The calls that have to be open for it to be seen. */
+  readonly within: readonly string[];
 }
 
 /** The items that hold the words, whatever their case, and the rows they are in. */
 export function hitsOf(rows: readonly Row[], query: string): Hit[] {
   const wanted = query.toLowerCase();
   if (!wanted.trim()) return [];
-  return rows.flatMap((row, at) =>
-    (row.kind === "tools" ? row.items : [row.item])
-      .filter((item) => wordsOf(item).toLowerCase().includes(wanted))
-      .map(({ key }) => ({ row: at, key })),
-  );
+  const isHit = (item: Item) => wordsOf(item).toLowerCase().includes(wanted);
+  return rows.flatMap((row, at) => {
+    if (row.kind === "one") return isHit(row.item) ? [{ row: at, key: row.key, within: [] }] : [];
+    const search = (calls: readonly Call[], within: readonly string[]): Hit[] =>
+      calls.flatMap(({ item, inner }) => [
+        ...(isHit(item) ? [{ row: at, key: item.key, within }] : []),
+        ...search(inner, [...within, item.key]),
+      ]);
+    return search(row.calls, []);
+  });
 }

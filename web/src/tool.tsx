@@ -1,5 +1,6 @@
 import {
   BookOpen,
+  Bot,
   Brain,
   Check,
   ChevronRight,
@@ -16,7 +17,7 @@ import {
 } from "lucide-react";
 import { Suspense, lazy, memo, type ReactNode } from "react";
 
-import { Spinner } from "./controls.tsx";
+import { Badge, Spinner } from "./controls.tsx";
 import { useFold } from "./folds.ts";
 import type { ToolItem } from "./fold.ts";
 import { unifiedDiff } from "./diff/unified.ts";
@@ -24,7 +25,8 @@ import { marked } from "./marks.ts";
 import { Output } from "./output.tsx";
 import { Plain } from "./plain.tsx";
 import type { ContentBlock, TerminalOutput, ToolCall } from "./protocol.ts";
-import { TOOL_STATUS, durationOf, readable, shownPath, shownTitle } from "./words.ts";
+import { areSame, type Call } from "./rows.ts";
+import { TOOL_STATUS, countOf, durationOf, readable, shownPath, shownTitle } from "./words.ts";
 
 const DiffText = lazy(() => import("./diff/text.tsx"));
 
@@ -40,17 +42,31 @@ const ICONS: Record<ToolCall["kind"], LucideIcon> = {
   other: Wrench,
 };
 
-/** One tool call: a line while all is well, everything it said when opened. `root` is the worktree. */
-export const ToolCard = memo(function ToolCard({ item, root }: { item: ToolItem; root: string | null }) {
+/** Calls below each other. `root` is the worktree. */
+export function Calls({ calls, root }: { calls: readonly Call[]; root: string | null }) {
+  return calls.map(({ item, inner }) => (
+    <div key={item.key} data-key={item.key} className="border-line not-first:border-t">
+      <ToolCard item={item} inner={inner} root={root} />
+    </div>
+  ));
+}
+
+interface ToolCardProps extends Call {
+  root: string | null;
+}
+
+/** One tool call: a line while all is well, everything it said when opened. */
+const ToolCard = memo(function ToolCard({ item, inner, root }: ToolCardProps) {
   const { call, isAbandoned } = item;
+  const isDelegated = !!call.sub_agent || inner.length > 0;
   const [isOpen, setOpen] = useFold(item.key);
   const isShown = isOpen ?? (call.status === "failed" || (call.status === "running" && call.terminals.length > 0));
-  const Icon = ICONS[call.kind] ?? Wrench;
+  const Icon = isDelegated ? Bot : (ICONS[call.kind] ?? Wrench);
   const place = call.locations[0];
   const path = place && shownPath(place.path, root);
   const title = shownTitle(call, root);
   return (
-    <section aria-label={`Tool: ${marked(title)}`}>
+    <section aria-label={`${isDelegated ? "Sub-agent" : "Tool"}: ${marked(title)}`}>
       <button
         type="button"
         aria-expanded={isShown}
@@ -61,6 +77,11 @@ export const ToolCard = memo(function ToolCard({ item, root }: { item: ToolItem;
         <span className="min-w-0 truncate font-mono text-xs">
           <Plain text={title} />
         </span>
+        {call.sub_agent && (
+          <Badge>
+            <Plain text={call.sub_agent} />
+          </Badge>
+        )}
         {place && path && !title.includes(path) && (
           <span className="min-w-0 truncate font-mono text-2xs text-faint">
             <Plain text={path} />
@@ -73,15 +94,45 @@ export const ToolCard = memo(function ToolCard({ item, root }: { item: ToolItem;
           <ChevronRight aria-hidden className={`size-3.5 text-faint transition-transform ${isShown ? "rotate-90" : ""}`} />
         </span>
       </button>
+      {!isShown && inner.length > 0 && <Progress inner={inner} isOver={isOver(item)} root={root} />}
+      {isShown && inner.length > 0 && (
+        <div role="group" aria-label={`Calls of the sub-agent: ${marked(title)}`} className="border-t border-line pl-4">
+          <div className="border-l border-line">
+            <Calls calls={inner} root={root} />
+          </div>
+        </div>
+      )}
       {isShown && <ToolBody call={call} root={root} />}
     </section>
   );
-});
+}, isSameCard);
+
+function isSameCard(before: ToolCardProps, after: ToolCardProps): boolean {
+  return before.root === after.root && areSame([before], [after]);
+}
+
+/** What a sub-agent has done so far, in one line. */
+function Progress({ inner, isOver, root }: { inner: readonly Call[]; isOver: boolean; root: string | null }) {
+  const last = inner.at(-1);
+  return (
+    <p className="flex min-w-0 gap-2 px-2.5 pb-1.5 pl-8 text-2xs text-faint">
+      <span className="shrink-0 tabular-nums">{countOf(inner.length, "call")}</span>
+      {!isOver && last && (
+        <span className="min-w-0 truncate font-mono">
+          <Plain text={shownTitle(last.item.call, root)} />
+        </span>
+      )}
+    </p>
+  );
+}
+
+function isOver({ call, isAbandoned }: ToolItem): boolean {
+  return isAbandoned || call.status === "completed" || call.status === "failed";
+}
 
 /** How long a finished call took, where that is worth a word. */
 function Took({ item }: { item: ToolItem }) {
-  const isOver = item.call.status === "completed" || item.call.status === "failed";
-  if (!isOver || Date.parse(item.until) - Date.parse(item.at) < 1000) return null;
+  if (item.isAbandoned || !isOver(item) || Date.parse(item.until) - Date.parse(item.at) < 1000) return null;
   return <span className="text-2xs text-faint tabular-nums">{durationOf(item.at, item.until)}</span>;
 }
 

@@ -12,10 +12,10 @@ import { ItemView } from "./items.tsx";
 import { useTip } from "./kbd.tsx";
 import { repeat } from "./prompts.ts";
 import { Queued, Sending } from "./queue.tsx";
-import { rowsOf, type Row } from "./rows.ts";
+import { areSame, rowsOf, type Row } from "./rows.ts";
 import { useStickToBottom } from "./stick.ts";
 import { dismiss, usePane } from "./store.ts";
-import { ToolCard } from "./tool.tsx";
+import { Calls } from "./tool.tsx";
 import { Working } from "./turn.tsx";
 
 const NEAR_TOP = 300;
@@ -150,11 +150,7 @@ const RowView = memo(
     return (
       <div className="pb-3">
         <div className="overflow-hidden rounded-md border border-line bg-surface">
-          {row.items.map((item) => (
-            <div key={item.key} data-key={item.key} className="border-line not-first:border-t">
-              <ToolCard item={item} root={root} />
-            </div>
-          ))}
+          <Calls calls={row.calls} root={root} />
         </div>
       </div>
     );
@@ -164,7 +160,7 @@ const RowView = memo(
 
 function isSame(before: Row, after: Row): boolean {
   if (before.kind === "one") return after.kind === "one" && before.item === after.item;
-  return after.kind === "tools" && before.items.length === after.items.length && before.items.every((item, at) => item === after.items[at]);
+  return after.kind === "tools" && areSame(before.calls, after.calls);
 }
 
 function Blank() {

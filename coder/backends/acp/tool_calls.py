@@ -108,6 +108,7 @@ def merge(known: ToolCall | None, id: str, update: Fields, terminals: Terminals)
     spoken = terminals.hear(fields(update.get("_meta")))
     ids = dict.fromkeys([*(terminal.terminal_id for terminal in shown), *spoken])
     changes["terminals"] = tuple(terminals.get(terminal_id) for terminal_id in ids)
+    changes |= _delegation(update)
     if known is None:
         return ToolCall.model_validate({"id": id, "title": text(update.get("name")) or id, **changes})
     fresh = ToolCall.model_validate({"id": id, "title": known.title, **changes})
@@ -185,6 +186,17 @@ def _scalars(update: Fields) -> dict[str, object]:
     for key, name in (("rawInput", "input"), ("rawOutput", "output")):
         if update.get(key) is not None:
             changes[name] = update[key]
+    return changes
+
+
+def _delegation(update: Fields) -> dict[str, object]:
+    """Which sub-agent the call puts to work or is made by; the protocol has no words of its own for it."""
+    changes: dict[str, object] = {}
+    if kind := text(fields(update.get("rawInput")).get("subagent_type")):
+        changes["sub_agent"] = kind
+    # claude-agent-acp
+    if parent := text(fields(fields(update.get("_meta")).get("claudeCode")).get("parentToolUseId")):
+        changes["parent_id"] = parent
     return changes
 
 

@@ -252,6 +252,8 @@ class Translator:
         return id
 
     def _keep(self, call: ToolCall) -> Events:
+        if call.parent_id in self._aliases:
+            call = call.model_copy(update={"parent_id": self._aliases[call.parent_id]})
         known = self._calls.get(call.id)
         self._calls[call.id] = call
         if known is None:
@@ -361,6 +363,7 @@ def _command(item: Fields) -> Command:
 
 
 def _permission_options(params: Fields) -> list[PermissionOption]:
+    # what a lasting one covers is in its name, where the agent says it at all
     return [
         PermissionOption(
             id=id, name=text(item.get("name")) or id, kind=_OPTION_KINDS.get(text(item.get("kind")) or "", "other")

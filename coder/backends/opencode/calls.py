@@ -32,20 +32,27 @@ class Calls:
         """The permission for a call was not given: unless the server says otherwise it fails."""
         self._refused.add(call.id)
 
-    def part(self, part: Fields, inner: tuple[str, ...]) -> list[AgentEvent]:
+    def id_of(self, part: Fields) -> str | None:
+        """The id under which the call of a tool part is told; None before it was."""
+        return self._ids.get(_key(part))
+
+    def part(self, part: Fields, inner: tuple[str, ...], parent_id: str | None) -> list[AgentEvent]:
         """A tool part with its id as it stands; `inner` is what a sub-agent working for the call has said."""
         id = self._ids.setdefault(_key(part), text(part.get("id")) or "")
-        call = tool_call(id, part, inner)
+        call = tool_call(id, part, inner, parent_id)
         if call.status != "pending" and call.status != "failed":
             # the server goes on with a call that was refused, or has ended it itself
             self._refused.discard(id)
         return self._keep(call)
 
-    def asked(self, id: str, asked: Fields, title: str, kind: str) -> tuple[list[AgentEvent], ToolCall]:
+    def asked(
+        self, id: str, asked: Fields, title: str, kind: str, parent_id: str | None
+    ) -> tuple[list[AgentEvent], ToolCall]:
         """The call that the request `id` is about, announced if it was not."""
         tool = fields(asked.get("tool"))
         call_id = self._ids.setdefault(_key(tool), id) if tool else id
-        known, told = self._calls.get(call_id), asked_call(call_id, title, kind, fields(asked.get("metadata")))
+        about = fields(asked.get("metadata"))
+        known, told = self._calls.get(call_id), asked_call(call_id, title, kind, about, parent_id)
         if known and known.input is not None:
             return [], known
         # the request may come before the server says what the call is about

@@ -36,8 +36,8 @@ _SUBJECTS = ("filePath", "path", "command", "pattern", "url", "query", "descript
 _DATA_URL = re.compile(r"data:([^;,]*);base64,(.*)", re.DOTALL)
 
 
-def tool_call(id: str, part: Fields, inner: tuple[str, ...]) -> ToolCall:
-    """The call that a part shows; `inner` is what a sub-agent working for it has said."""
+def tool_call(id: str, part: Fields, inner: tuple[str, ...], parent_id: str | None) -> ToolCall:
+    """The call that a part shows; `inner` is what a sub-agent working for it has said; `parent_id`: who makes it."""
     state, tool = fields(part.get("state")), text(part.get("tool")) or "tool"
     given, told = fields(state.get("input")), fields(state.get("metadata"))
     status = _status(tool, state, told)
@@ -55,10 +55,12 @@ def tool_call(id: str, part: Fields, inner: tuple[str, ...]) -> ToolCall:
         diffs=_diffs(tool, given),
         locations=_locations(given, told),
         terminals=_terminals(id, tool, state, told),
+        sub_agent=text(given.get("subagent_type")),
+        parent_id=parent_id,
     )
 
 
-def asked_call(id: str, title: str, kind: str, about: Fields) -> ToolCall:
+def asked_call(id: str, title: str, kind: str, about: Fields, parent_id: str | None) -> ToolCall:
     """The call for a request that names none the server has shown."""
     path = text(about.get("filepath"))
     return ToolCall(
@@ -68,6 +70,7 @@ def asked_call(id: str, title: str, kind: str, about: Fields) -> ToolCall:
         kind=_KINDS.get(kind, "other"),
         input=dict(about) or None,
         locations=(ToolLocation(path=path),) if path else (),
+        parent_id=parent_id,
     )
 
 

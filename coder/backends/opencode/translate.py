@@ -182,18 +182,18 @@ class Translator:
         kind, patterns = text(asked.get("permission")) or "permission", asked.get("patterns")
         subject = ", ".join(item for item in patterns if isinstance(item, str)) if isinstance(patterns, list) else ""
         title = f"{kind} {subject}".strip()[:500]
-        events, call = self._calls.asked(id, asked, title, kind)
+        events, call = self._calls.asked(id, asked, title, kind, self._parent_of(asked))
         if kind == "external_directory":
             # asked before the tool itself asks: not what the call does is the question, but where
             call = call.model_copy(update={"title": title})
-        return events, call, PERMISSION_OPTIONS
+        return events, call, _permission_options(kind, asked.get("always"))
 
     def question(self, asked: Fields) -> tuple[Events, list[tuple[ToolCall, tuple[PermissionOption, ...]]]] | None:
         """Questions, each with its options, `0` for the first; None when they were seen before."""
         if (id := self._first_sight(asked)) is None:
             return None
         questions = objects(asked.get("questions"))
-        events, call = self._calls.asked(id, asked, _words_of(questions), "question")
+        events, call = self._calls.asked(id, asked, _words_of(questions), "question", self._parent_of(asked))
         return events, [
             (call.model_copy(update={"title": text(item.get("question")) or call.title}), _answers(item))
             for item in questions
@@ -257,7 +257,12 @@ class Translator:
         if child:
             self._children.add(child)
             self._tasks[child] = part
-        return self._calls.part(part, tuple(self._inner.get(child or "", ())))
+        return self._calls.part(part, tuple(self._inner.get(child or "", ())), self._parent_of(part))
+
+    def _parent_of(self, part: Fields) -> str | None:
+        """The call that the sub-agent works for whose part or request this is."""
+        task = self._tasks.get(text(part.get("sessionID")) or "")
+        return self._calls.id_of(task) if task else None
 
     def _step(self, part: Fields) -> Events:
         id = text(part.get("id"))
@@ -375,6 +380,16 @@ def _entry(item: Fields) -> PlanEntry:
 
 def _words_of(questions: list[Fields]) -> str:
     return "; ".join(words for item in questions if (words := text(item.get("question")))) or "a question"
+
+
+def _permission_options(kind: str, always: Json) -> tuple[PermissionOption, ...]:
+    """The answers; the patterns that the server will take for answered are those of the lasting one."""
+    patterns = [item for item in always if isinstance(item, str)] if isinstance(always, list) else []
+    covers = tuple(f"{kind} {pattern}" for pattern in patterns)
+    return tuple(
+        option.model_copy(update={"covers": covers}) if option.kind == "allow_always" else option
+        for option in PERMISSION_OPTIONS
+    )
 
 
 def _answers(question: Fields) -> tuple[PermissionOption, ...]:
