@@ -39,7 +39,10 @@ Kind = Literal["file", "link", "folder", "other"]
 
 @dataclass(frozen=True)
 class FileState:
-    """What is at a path. `content` is a file's bytes or a link's target; `stamp` changes with every write."""
+    """What is at a path. `content` is a file's bytes or a link's target.
+
+    `stamp` changes with every write to it; that of a folder only when it is another one, whatever is put into it.
+    """
 
     kind: Kind
     content: bytes
@@ -398,6 +401,8 @@ def _lstat(folder: int, name: str) -> os.stat_result | None:
 
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    if stat.S_ISDIR(found.st_mode):
+        return (found.st_ino, 0, 0, 0, found.st_mode)
     return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
 
 

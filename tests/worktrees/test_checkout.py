@@ -142,6 +142,15 @@ async def test_an_empty_folder_gives_way_to_a_file(tmp_path: Path) -> None:
     assert (room.repo / "notes").read_text() == "new\n"
 
 
+async def test_a_folder_that_has_taken_a_files_place_already_is_filled(tmp_path: Path) -> None:
+    room = await open_room(tmp_path, SAMPLE)
+    for place, name in ((room.repo, "mine.md"), (room.worktree, "deep/new.md")):
+        (place / "README.md").unlink()
+        write_files(place, {f"README.md/{name}": "text\n"})
+    await apply(room)
+    assert {path.name for path in (room.repo / "README.md").rglob("*.md")} == {"mine.md", "new.md"}
+
+
 def edit_same_line(repo: Path) -> None:
     write_files(repo, {"src/long.py": TEXT.replace("line 3\n", "person\n")})
 
