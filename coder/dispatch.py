@@ -20,6 +20,7 @@ from coder.errors import (
     WrongState,
 )
 from coder.failpoints import failpoint
+from coder.hand_edits import HandEdits
 from coder.journal import Commit, Journal
 from coder.model.events import (
     TaskQueued,
@@ -65,6 +66,7 @@ class Dispatcher:
         turns: Turns,
         providers: Providers,
         setups: Setups,
+        hand_edits: HandEdits,
         *,
         mode: Callable[[], Literal["notify", "polling"]],
         poll_seconds: float = POLL_SECONDS,
@@ -79,6 +81,7 @@ class Dispatcher:
         self._turns = turns
         self._providers = providers
         self._setups = setups
+        self._hand_edits = hand_edits
         self._mode = mode
         self._poll_seconds = poll_seconds
         self._max_queue = max_queue
@@ -126,6 +129,8 @@ class Dispatcher:
         await self._sessions.get(wish.session_id)
         if wish.when == "steer" and (steered := await self._steer(wish, idempotency_key)):
             return steered
+        if not self._turns_of(wish.session_id):
+            self._group.start_soon(self._hand_edits.look_ahead, wish.session_id)
         task = Task(
             **wish.model_dump(exclude={"type", "id"}), id=new_id("tsk"), state=TaskState.PENDING, created_at=now()
         )
@@ -288,7 +293,7 @@ class Dispatcher:
             await self._adopt()
         while not self._is_stopping:
             self._is_in_doubt = True
-            async with self._store.transaction() as connection:
+            async with self._store.connection() as connection:
                 task = await tasks.claim(connection, self._store.run_id)
             self._is_in_doubt = False
             if task is None:

@@ -21,6 +21,7 @@ from coder.decisions import Decisions
 from coder.dispatch import Dispatcher
 from coder.drafts import Drafts
 from coder.files import Files
+from coder.hand_edits import HandEdits
 from coder.journal import Journal, open_journal
 from coder.model.values import now
 from coder.permissions import Permissions
@@ -173,6 +174,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         )
         group = await enter(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
+        hand_edits = HandEdits(journal, decisions)
         dispatcher = Dispatcher(
             group,
             store,
@@ -180,9 +182,10 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             pool,
             permissions,
             sessions,
-            Turns(store, journal, pool, permissions, decisions, checkpoints, sessions, providers),
+            Turns(store, journal, pool, permissions, decisions, checkpoints, sessions, providers, hand_edits),
             providers,
             setups,
+            hand_edits,
             mode=lambda: listener.mode,
             max_queue=settings.max_queue,
         )

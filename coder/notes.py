@@ -14,10 +14,7 @@ TOLD_FILES = 50
 
 async def tell(commit: Commit, session_id: str, agent: str) -> str | None:
     """What has happened to the agent's files without it, in one message; it counts as told with the commit."""
-    told = await agent_sessions.told(commit.connection, session_id, agent)
-    if told is None:
-        return None
-    news = await decisions.to_tell(commit.connection, session_id, told)
+    news = await decisions.to_tell(commit.connection, session_id, agent)
     if not news:
         return None
     rejected = await changes.of_decisions(commit.connection, [decision.id for _, decision in news])

@@ -12,8 +12,8 @@ from coder.checkpoints import Checkpoints
 from coder.decisions import Decisions, Survey
 from coder.errors import AuthRequired, CoderError, Conflict, DatabaseAway, WrongState
 from coder.failpoints import failpoint
+from coder.hand_edits import HandEdits
 from coder.journal import Commit, Journal
-from coder.model.changes import USER
 from coder.model.events import (
     AgentEvent,
     AgentStatusChanged,
@@ -106,6 +106,7 @@ class Turns:
         checkpoints: Checkpoints,
         sessions: Sessions,
         providers: Providers,
+        hand_edits: HandEdits,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -117,6 +118,7 @@ class Turns:
         self._left_out: dict[str, tuple[LeftOut, ...]] = {}
         """What was last told of each session whose snapshots lack files."""
         self._providers = providers
+        self._hand_edits = hand_edits
 
     async def carry_out(self, turn: Turn) -> None:
         """The whole turn. Whatever happens in it ends up in its record; nothing is raised."""
@@ -207,7 +209,7 @@ class Turns:
         turn.task = task = await self._with_choices(task)
         result = TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         with turn.starting:
-            await self._record_hand_edits(task.session_id)
+            await self._hand_edits.settle(task.session_id)
             async with self._pool.lease(session_options(session, task.agent, task)) as lease:
                 failpoint("turn.leased")
                 message_id = lease.backend.new_message_id()
@@ -219,13 +221,6 @@ class Turns:
             # a process that runs may not notice that somebody signs in
             self._pool.renew(task.session_id, task.agent)
         return result
-
-    async def _record_hand_edits(self, session_id: str) -> None:
-        """What differs from the last snapshot before an agent is at it was made by hand."""
-        async with self._decisions.survey(session_id) as survey:
-            if survey.has_news:
-                async with self._journal.commit(session_id) as commit:
-                    await self._decisions.record(commit, survey, agent=USER, task_id=None)
 
     async def _prompt(self, turn: Turn, lease: Lease, note: str | None, message_id: str | None) -> TurnResult:
         task = turn.task

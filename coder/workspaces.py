@@ -10,7 +10,7 @@ import anyio
 
 from coder.errors import Conflict
 from coder.model.sessions import Project, Worktree
-from coder.store import projects, session_worktrees, sessions
+from coder.store import session_worktrees
 from coder.store.database import Store
 from coder.worktrees import tree
 from coder.worktrees.shadow import Shadow
@@ -50,8 +50,7 @@ class Workspaces:
             Conflict: `worktree_gone` or `repository_gone`, somebody has moved or removed its folder.
         """
         async with self._store.connection() as connection:
-            worktree = await session_worktrees.get(connection, session_id)
-            project = await projects.get(connection, (await sessions.get(connection, session_id)).project_id)
+            worktree, project = await session_worktrees.with_project(connection, session_id)
         if not await anyio.Path(worktree.worktree_path).is_dir():
             raise Conflict(f"the worktree's folder is gone: {worktree.worktree_path}", code="worktree_gone")
         if not await anyio.Path(project.repo_path).is_dir():

@@ -90,11 +90,6 @@ async def set_rewind(c: Connection, session_id: str, agent: str, point: Conversa
     await c.execute(sql("set_rewind"), session_id, agent, _point_row(point), told)
 
 
-async def told(c: Connection, session_id: str, agent: str) -> int | None:
-    """The ordinal of the newest decision that the agent has heard of; None where it was never opened."""
-    return await c.fetchval(sql("told_of"), session_id, agent)
-
-
 async def set_told(c: Connection, session_id: str, agent: str, ordinal: int) -> None:
     """The agent has heard of everything up to this decision."""
     await c.execute(sql("set_told"), session_id, agent, ordinal)

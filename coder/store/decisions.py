@@ -88,9 +88,9 @@ async def end(
     return _read(row)
 
 
-async def to_tell(c: Connection, session_id: str, after: int) -> tuple[tuple[int, Decision], ...]:
-    """Decisions with their ordinals that agents have not heard of since `after`."""
-    rows = await c.fetch(sql("decisions_to_tell"), session_id, after)
+async def to_tell(c: Connection, session_id: str, agent: str) -> tuple[tuple[int, Decision], ...]:
+    """Decisions with their ordinals that an agent of the session has not heard of; none where it was never opened."""
+    rows = await c.fetch(sql("decisions_to_tell"), session_id, agent)
     return tuple((row["ordinal"], _read(row)) for row in rows)
 
 

@@ -2,7 +2,7 @@
 
 from asyncpg import Connection, Record
 
-from coder.model.sessions import Worktree
+from coder.model.sessions import Project, Worktree
 from coder.store.rows import found, wrong_state
 from coder.store.statements import sql
 
@@ -24,6 +24,12 @@ async def insert(c: Connection, worktree: Worktree) -> Worktree:
 async def get(c: Connection, session_id: str) -> Worktree:
     """The worktree of a session; NotFound."""
     return _read(found(await c.fetchrow(sql("get_worktree"), session_id), "worktree", session_id))
+
+
+async def with_project(c: Connection, session_id: str) -> tuple[Worktree, Project]:
+    """The worktree of a session, and the project it is of; NotFound."""
+    row = found(await c.fetchrow(sql("get_worktree_and_project"), session_id), "worktree", session_id)
+    return _read(row), Project.model_validate(row["project"])
 
 
 async def move_trees(

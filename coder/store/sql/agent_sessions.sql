@@ -49,10 +49,6 @@ UPDATE agent_sessions SET
 WHERE status IN ('active', 'idle')
 RETURNING *;
 
--- name: told_of
--- The newest decision that an agent has heard of.
-SELECT told FROM agent_sessions WHERE session_id = $1 AND agent = $2;
-
 -- name: rewind_of
 -- The point of a conversation that the next opening takes up, where one was chosen.
 SELECT rewind FROM agent_sessions WHERE session_id = $1 AND agent = $2;

@@ -38,7 +38,9 @@ INSERT INTO decisions (id, session_id, verb, target, picks, "by", reason, checkp
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'done', $9, now());
 
 -- name: decisions_to_tell
--- What agents have not heard of yet: everything that changed their files without them.
-SELECT * FROM decisions
-WHERE session_id = $1 AND ordinal > $2 AND state = 'done' AND verb IN ('reject', 'restore', 'update')
-ORDER BY ordinal;
+-- What an agent has not heard of yet: everything that changed its files without it.
+SELECT d.*
+FROM agent_sessions a
+JOIN decisions d ON d.session_id = a.session_id AND d.ordinal > a.told
+WHERE a.session_id = $1 AND a.agent = $2 AND d.state = 'done' AND d.verb IN ('reject', 'restore', 'update')
+ORDER BY d.ordinal;

@@ -8,6 +8,14 @@ RETURNING *;
 -- The worktree of a session.
 SELECT * FROM session_worktrees WHERE session_id = $1;
 
+-- name: get_worktree_and_project
+-- The worktree of a session, and the project it is of.
+SELECT w.*, to_jsonb(p) AS project
+FROM session_worktrees w
+JOIN sessions s ON s.id = w.session_id
+JOIN projects p ON p.id = s.project_id
+WHERE w.session_id = $1;
+
 -- name: move_worktree_trees
 -- Move the base from the tree the caller saw, with what of it is on the branch, and what else is given.
 UPDATE session_worktrees
