@@ -34,7 +34,7 @@ async def read_setup(repo: Path, commit: str, session_id: str) -> Setup | None:
     digest = hashlib.sha256(files[source]).hexdigest()
     try:
         recipe = _recipe(files)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return _broken(session_id, source, digest, _words(error))
     state = SetupState.UNTRUSTED if recipe.needs_trust else SetupState.PENDING
     return Setup(session_id=session_id, state=state, source=source, digest=digest, recipe=recipe)
@@ -62,12 +62,14 @@ def _broken(session_id: str, source: str, digest: str, words: str) -> Setup:
     return Setup(session_id=session_id, state=SetupState.FAILED, source=source, digest=digest, error=error)
 
 
-def _words(error: ValueError) -> str:
+def _words(error: ValueError | RecursionError) -> str:
     match error:
         case ValidationError():
             faults = error.errors(include_url=False, include_context=False, include_input=False)[:5]
             return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in faults)
         case UnicodeDecodeError():
             return "it is not UTF-8"
+        case RecursionError():
+            return "it is nested too deeply"
         case _:
             return str(error)

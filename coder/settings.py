@@ -127,6 +127,12 @@ def load_settings(**flags: Any) -> Settings:
         raise HostConfigError(f"settings: {faults}") from error
     except tomllib.TOMLDecodeError as error:
         raise HostConfigError(f"config.toml: {error}") from error
+    except UnicodeDecodeError as error:
+        raise HostConfigError("config.toml: it is not UTF-8") from error
+    except RecursionError as error:
+        raise HostConfigError("config.toml: it is nested too deeply") from error
+    except OSError as error:
+        raise HostConfigError(f"config.toml: {error.strerror}") from error
 
 
 def inherited_environment() -> dict[str, str]:

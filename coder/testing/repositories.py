@@ -12,8 +12,8 @@ FILES: Mapping[str, str | bytes] = {
 }
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """Run git there and give what it prints, without the last line end.
+def git(folder: Path, *arguments: str, input: bytes | None = None) -> str:
+    """Run git there and give what it prints, without the last line end; it reads `input`.
 
     Raises:
         subprocess.CalledProcessError: git failed; its words are in `stderr`.
@@ -29,7 +29,8 @@ def git(folder: Path, *arguments: str) -> str:
         "GIT_COMMITTER_NAME": "Test",
         "GIT_COMMITTER_EMAIL": "test@example.org",
     }
-    done = subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, check=True)
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, input=input, capture_output=True, check=True)
     return done.stdout.decode(errors="surrogateescape").removesuffix("\n")
 
 

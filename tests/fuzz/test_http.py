@@ -16,8 +16,8 @@ from coder.client import Client
 from coder.protocol import Prompt
 from coder.testing.harness import LiveHost, open_live_host
 from tests.api.wire import open_request, open_test_session
+from tests.fuzz.drawing import SECONDS
 
-SECONDS = int(os.environ.get("CODER_FUZZ_SECONDS", "20"))
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
