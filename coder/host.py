@@ -11,6 +11,7 @@ import anyio
 
 from coder.backends.base import AgentBackend
 from coder.backends.launch import open_launch
+from coder.backends.quarters import Quarters
 from coder.backends.turn import AgentLimits
 from coder.branches import Branches, Roster
 from coder.changes import Changes
@@ -27,6 +28,7 @@ from coder.model.values import now
 from coder.permissions import Permissions
 from coder.plans import Plans
 from coder.pool import AgentPool, PoolLimits, open_pool
+from coder.processes.sandbox import find_sandbox
 from coder.processes.supervisor import open_supervisor
 from coder.projects import Projects
 from coder.providers.providers import Providers, open_providers
@@ -112,7 +114,12 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         url = settings.database_url or await enter(open_embedded(settings.home / "database"))
         store = await enter(open_store(url, run_id=run_id))
         supervisor = await enter(open_supervisor(settings.home, run_id))
-        launch = await enter(open_launch(supervisor, environment, _agent_limits(settings), settings.home / "agents"))
+        hidden = settings.home, settings.resolved_providers_path
+        quarters = Quarters(hidden, settings.sandbox, partial(find_sandbox, environment.get("PATH")))
+        await quarters.open()
+        launch = await enter(
+            open_launch(supervisor, environment, _agent_limits(settings), settings.home / "agents", quarters)
+        )
         providers = await enter(
             open_providers(
                 settings.resolved_providers_path,
@@ -120,6 +127,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
                 probe=launch.probe,
                 find=launch.find,
                 version=launch.version,
+                sandbox=launch.sandbox,
                 ttl_ms=settings.probe_ttl_ms,
                 environment=environment,
             )
@@ -140,7 +148,8 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         async def open_backend(session_id: str, agent: str) -> AsyncGenerator[AgentBackend]:
             emit = partial(journal.append, session_id, agent=agent)
             variables = await setups.environment(session_id)
-            async with launch.open(providers.require_usable(agent), emit, variables) as backend:
+            ground = partial(workspaces.ground, session_id)
+            async with launch.open(providers.require_usable(agent), emit, session_id, ground, variables) as backend:
                 yield backend
 
         pool = await enter(

@@ -11,6 +11,11 @@ def checkout_root() -> Path | None:
     return _CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "schema.sql").is_file() else None
 
 
+def package_folder() -> Path:
+    """The package itself."""
+    return _PACKAGE
+
+
 def schema_path() -> Path:
     """`schema.sql`, from the checkout or from the wheel."""
     return _find("schema.sql")

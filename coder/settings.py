@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     inactivity_timeout: float = Field(default=600, gt=0)
     cancel_timeout: float = Field(default=10, gt=0)
     permission_timeout: float = Field(default=120, gt=0)
+    sandbox: Literal["auto", "require", "off"] = "auto"
+    """For agents whose entry in the catalogue says nothing else."""
     secret_patterns: Annotated[tuple[str, ...], NoDecode] = (".env*", "*.pem", "id_rsa*", "credentials.json")
     """Names or paths of files that are marked as secret and never applied by themselves."""
     max_connections: int = Field(default=1000, ge=1)

@@ -13,6 +13,7 @@ from coder.model.sessions import Project, Worktree
 from coder.store import session_worktrees
 from coder.store.database import Store
 from coder.worktrees import tree
+from coder.worktrees.grounds import Ground, find_ground
 from coder.worktrees.shadow import Shadow
 
 
@@ -59,6 +60,16 @@ class Workspaces:
             self.shadow_path(session_id), Path(project.repo_path), worktree.worktree_path, worktree.base_tree
         )
         return Workspace(session_id, shadow, worktree, project)
+
+    async def ground(self, session_id: str) -> Ground:
+        """What of the machine an agent of the session works on.
+
+        Raises:
+            NotFound: no such session, or it has no worktree. GitError: the repository cannot be used.
+        """
+        async with self._store.connection() as connection:
+            worktree, project = await session_worktrees.with_project(connection, session_id)
+        return await find_ground(Path(project.repo_path), worktree.worktree_path, worktree.branch)
 
     @asynccontextmanager
     async def hold(self, session_id: str) -> AsyncGenerator[Workspace]:

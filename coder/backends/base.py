@@ -14,6 +14,7 @@ import anyio
 from coder.model.events import AgentEvent
 from coder.model.permissions import PermissionOption, PermissionOutcome
 from coder.model.providers import AuthMethod
+from coder.model.sandboxes import SandboxKind
 from coder.model.sessions import BackendKind
 from coder.model.tasks import Attachment, Fault, Usage
 from coder.model.tool_calls import ToolCall
@@ -115,6 +116,11 @@ class AgentBackend(Protocol):
 
     @property
     def kind(self) -> BackendKind: ...
+
+    @property
+    def sandbox(self) -> SandboxKind:
+        """What confines the agent and everything it starts."""
+        ...
 
     @property
     def capabilities(self) -> Capabilities:

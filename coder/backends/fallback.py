@@ -21,6 +21,7 @@ from coder.backends.base import (
 from coder.backends.held import open_group
 from coder.errors import AgentError, AgentUnavailable
 from coder.model.events import AgentStatusChanged
+from coder.model.sandboxes import SandboxKind
 from coder.model.sessions import BackendKind
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,10 @@ class FallbackBackend:
     @property
     def kind(self) -> BackendKind:
         return self._backend.kind
+
+    @property
+    def sandbox(self) -> SandboxKind:
+        return self._backend.sandbox
 
     @property
     def capabilities(self) -> Capabilities:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from coder.model.sandboxes import SandboxKind, SandboxMode
 from coder.model.values import Json, Time, Value
 
 Transport = Literal["acp", "opencode"]
@@ -73,6 +74,16 @@ class Provider(Value):
     """The newest version of the Agent Client Protocol that is offered to the agent; it may answer with an older one."""
     share_server: bool = False
     """Whether the sessions of one project use one server of the agent together; for those that have a server."""
+    sandbox: SandboxMode | None = None
+    """None is what the host's settings say."""
+    state_folders: tuple[str, ...] = ()
+    """Where the agent keeps sign-ins, conversations and the like: what it may write outside of its worktree."""
+    locked_files: tuple[str, ...] = ()
+    """Of these, what makes programs run when it is read outside of a sandbox; a folder's name ends with a slash."""
+    copied_files: tuple[str, ...] = ()
+    """Of the user's home, what it gets a copy of and may change for itself."""
+    read_folders: tuple[str, ...] = ()
+    """What else it needs to see."""
     install_hint: str = ""
     login_command: tuple[str, ...] | None = None
 
@@ -137,6 +148,8 @@ class ProviderSnapshot(Value):
     """Whether the content of files that are neither text nor image may be sent; links always may."""
     auth_methods: tuple[AuthMethod, ...] = ()
     install_hint: str = ""
+    sandbox: SandboxKind | None = None
+    """What its next agent is started in; None where one is required and there is none."""
     error: str | None = None
     fetched_at: Time | None = None
 

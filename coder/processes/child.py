@@ -15,9 +15,11 @@ import anyio
 
 from coder.errors import AgentDied, AgentUnavailable
 from coder.processes import sweep
+from coder.processes.confinement import Confinement
 from coder.processes.environment import find_program
 from coder.processes.exit import ExitWatch
 from coder.processes.pipes import CHUNK, LineReader, PipeReader, PipeWriter, TailReader
+from coder.processes.sandbox import confined
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,13 @@ class ChildSpec:
     has_merged_stderr: bool = False
     """Send stderr the way of stdout, as a terminal does."""
     stop: StopTimes = StopTimes()
+    confinement: Confinement | None = None
+    """What it may see and change; None is all that the host may."""
+
+    @property
+    def has_guard(self) -> bool:
+        """Whether the process that is started only watches over the program, and takes it along when it ends."""
+        return self.confinement is not None and self.confinement.sandbox.kind == "bubblewrap"
 
 
 class Child:
@@ -67,7 +76,9 @@ class Child:
     @property
     def returncode(self) -> int | None:
         """None while it runs; negative is the number of the signal that ended it."""
-        return self._exit.returncode
+        code = self._exit.returncode
+        # a guard says of a signal what a shell would
+        return 128 - code if self._spec.has_guard and code is not None and code > 128 else code
 
     async def receive_lines(self) -> list[bytes]:
         """Every complete line that has arrived, at least one, without its newline. For one receiver.
@@ -115,7 +126,19 @@ class Child:
 
     async def wait(self) -> int:
         """Wait for the child's own exit, whoever else holds its pipes; returns `returncode`."""
-        return await self._exit.wait()
+        await self._exit.wait()
+        return _known(self.returncode)
+
+    async def ask(self) -> None:
+        """SIGTERM for the program, where it has no other way to be asked to end."""
+        if self.returncode is not None:
+            return
+        if not self._spec.has_guard:
+            os.kill(self.pid, signal.SIGTERM)
+            return
+        for process in await self._find(frozenset()):
+            if process.pid != self.pid:
+                sweep.ask(process)
 
     async def stop(self, polite: Callable[[], Awaitable[None]] | None = None) -> None:
         """End the child and everything it started: `polite` and end of input, then SIGTERM, then SIGKILL.
@@ -181,7 +204,7 @@ class Child:
                 for process in left:
                     if number is signal.SIGKILL:
                         sweep.send(process, number)
-                    elif process not in asked:
+                    elif process not in asked and not (self._spec.has_guard and process.pid == self.pid):
                         sweep.ask(process)
                 asked |= left
                 with anyio.move_on_after(_LOOK):
@@ -233,12 +256,15 @@ def _spawn(spec: ChildSpec, tag: str) -> subprocess.Popen[bytes]:
         raise AgentUnavailable(f"program not found: {spec.argv[0]}", program=spec.argv[0])
     if not spec.cwd.is_dir():
         raise AgentUnavailable(f"working directory does not exist: {spec.cwd}", program=spec.argv[0])
+    argv, env = (program, *spec.argv[1:]), spec.env
+    if spec.confinement is not None:
+        argv, env = confined(spec.confinement, spec.cwd, argv), spec.confinement.environment(env)
     try:
         # no preexec_fn and close_fds only: anything more makes Python fork instead of vfork
         process = subprocess.Popen(
-            [program, *spec.argv[1:]],
+            argv,
             cwd=spec.cwd,
-            env={**spec.env, sweep.VARIABLE: tag},
+            env={**env, sweep.VARIABLE: tag},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if spec.has_merged_stderr else subprocess.PIPE,
@@ -252,6 +278,11 @@ def _spawn(spec: ChildSpec, tag: str) -> subprocess.Popen[bytes]:
         with suppress(OSError):
             fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, CHUNK)
     return process
+
+
+def _known(returncode: int | None) -> int:
+    assert returncode is not None
+    return returncode
 
 
 def _taken(pipe: IO[bytes] | None) -> int:

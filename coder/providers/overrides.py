@@ -19,6 +19,7 @@ from pydantic import AfterValidator, AliasChoices, Field, StrictBool, StrictInt,
 from coder.errors import CoderError, Conflict, InvalidInput
 from coder.json_values import check_json
 from coder.model.providers import Damage, Mode, Model, ThinkingOption
+from coder.model.sandboxes import SandboxMode
 from coder.model.values import Input, Json
 
 FILE_LIMIT = 1024 * 1024
@@ -41,6 +42,8 @@ Line = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_no_n
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 EnvValue = Annotated[str, Field(max_length=32_768), AfterValidator(_no_nul)]
 Words = Annotated[tuple[Line, ...], Field(max_length=100)]
+Folder = Annotated[Line, Field(pattern=r"^(~?/|\{python\}$)")]
+Folders = Annotated[tuple[Folder, ...], Field(max_length=100)]
 
 
 class Choice(Input):
@@ -108,6 +111,11 @@ class Override(Input):
     offer_terminal: StrictBool | None = None
     protocol: Literal[1, 2] | None = None
     share_server: StrictBool | None = None
+    sandbox: SandboxMode | None = None
+    state_folders: Folders | None = None
+    locked_files: Folders | None = None
+    copied_files: Folders | None = None
+    read_folders: Folders | None = None
     install_hint: Line | None = None
     login_command: Annotated[Words, Field(min_length=1)] | None = None
 

@@ -47,5 +47,6 @@ def launch_digest(provider: Provider, environment: Mapping[str, str]) -> str:
     """Tells launches apart by command, rights and the names (never the values) of the variables that are set."""
     names = sorted({*provider.env, *(name for name in provider.env_names if environment.get(name))})
     offers = (provider.offer_fs, provider.offer_terminal, provider.protocol)
-    launch = [provider.transport, provider.command, names, *offers]
+    walls = (provider.sandbox, provider.state_folders, provider.copied_files, provider.read_folders)
+    launch = [provider.transport, provider.command, names, *offers, *walls]
     return sha256(orjson.dumps(launch)).hexdigest()[:16]

@@ -1,7 +1,7 @@
 """Providers: the door of this room. Resolved entries, what is known of them, and changes to the override file."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from coder.errors import AgentUnavailable, Conflict, Forbidden, InvalidInput, NotFound
 from coder.model.providers import AuthMethod, Diagnostic, Provider, ProviderConfig, ProviderSnapshot
+from coder.model.sandboxes import SandboxKind
 from coder.model.values import Json, now
 from coder.protocol import ProviderPatch
 from coder.providers.diagnosis import diagnose
@@ -30,6 +31,8 @@ from coder.store.database import Store
 
 logger = logging.getLogger(__name__)
 
+FindSandbox = Callable[[Provider], Awaitable[SandboxKind | None]]
+
 MASK = "********"
 """Shown in place of the value of a variable; written back, it stands for the stored value."""
 
@@ -44,13 +47,15 @@ async def open_providers(
     version: ReadVersion,
     ttl_ms: int,
     environment: Mapping[str, str],
+    sandbox: FindSandbox,
     on_change: Callable[[], None] | None = None,
     limits: Limits | None = None,
     clock: Callable[[], datetime] = now,
 ) -> AsyncGenerator["Providers"]:
     """Read the catalogue, the override file at `path` and stored probes. Leaving ends all background work.
 
-    `on_change` is called whenever a row of the snapshot may look different.
+    `sandbox` says what a provider's next agent is started in. `on_change` is called whenever a row of the snapshot may
+    look different.
     """
     registry = await to_thread.run_sync(load_registry, path, environment)
     limits = limits or Limits()
@@ -70,7 +75,9 @@ async def open_providers(
         )
         await probes.load()
         try:
-            yield Providers(registry, probes, find=find, environment=environment, limits=limits, changed=changed)
+            yield Providers(
+                registry, probes, find=find, environment=environment, sandbox=sandbox, limits=limits, changed=changed
+            )
         finally:
             group.cancel_scope.cancel()
 
@@ -85,6 +92,7 @@ class Providers:
         *,
         find: FindProgram,
         environment: Mapping[str, str],
+        sandbox: FindSandbox,
         limits: Limits,
         changed: Callable[[], None],
     ) -> None:
@@ -92,6 +100,7 @@ class Providers:
         self._probes = probes
         self._find = find
         self._environment = environment
+        self._sandbox = sandbox
         self._limits = limits
         self._changed = changed
         self._lock = anyio.Lock()
@@ -180,11 +189,11 @@ class Providers:
                         await done.wait()
             providers = [provider for provider in self.all() if provider.id in wanted]
             await self._probes.look(providers)
-        return tuple(self._row(provider) for provider in providers)
+        return tuple([await self._row(provider) for provider in providers])
 
-    def _row(self, provider: Provider) -> ProviderSnapshot:
-        id = provider.id
-        return snapshot_row(provider, self._probes.known(id), is_probing=self._probes.is_probing(id))
+    async def _row(self, provider: Provider) -> ProviderSnapshot:
+        id, sandbox = provider.id, await self._sandbox(provider)
+        return snapshot_row(provider, self._probes.known(id), sandbox, is_probing=self._probes.is_probing(id))
 
     async def diagnostic(self, id: str) -> Diagnostic:
         """Everything that helps to find out why an agent does not work. Names variables, never shows their values.

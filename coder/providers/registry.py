@@ -78,6 +78,11 @@ def _overridden(provider: Provider, override: Override | None, home: str | None)
         "offer_terminal": override.offer_terminal,
         "protocol": override.protocol,
         "share_server": override.share_server,
+        "sandbox": override.sandbox,
+        "state_folders": override.state_folders,
+        "locked_files": override.locked_files,
+        "copied_files": override.copied_files,
+        "read_folders": override.read_folders,
         "install_hint": override.install_hint and override.install_hint.replace(PLATFORM, this_platform()),
         "login_command": override.login_command and _expanded(override.login_command, home),
     }

@@ -1,15 +1,19 @@
 """The provider snapshot: what is said and what is known of a provider, as one row for a person to choose from."""
 
 from coder.model.providers import AuthMethod, Mode, Model, ProbeResult, Provider, ProviderSnapshot, SnapshotStatus
+from coder.model.sandboxes import SandboxKind
 from coder.providers.probes import Known
 
 
-def snapshot_row(provider: Provider, known: Known, *, is_probing: bool) -> ProviderSnapshot:
-    """What a person sees of the provider at this moment."""
+def snapshot_row(
+    provider: Provider, known: Known, sandbox: SandboxKind | None, *, is_probing: bool
+) -> ProviderSnapshot:
+    """What a person sees of the provider at this moment. Without `sandbox` it may not be started."""
     probe = known.probe or ProbeResult()
     models = _models(provider, probe)
-    status, error = _status(provider, known, is_probing=is_probing)
+    status, error = _status(provider, known, sandbox, is_probing=is_probing)
     is_installed = known.path is not None
+    works = probe.signed_in is not False and probe.error is None and sandbox is not None
     return ProviderSnapshot(
         id=provider.id,
         label=provider.label,
@@ -18,7 +22,7 @@ def snapshot_row(provider: Provider, known: Known, *, is_probing: bool) -> Provi
         enabled=provider.enabled,
         installed=is_installed,
         signed_in=probe.signed_in,
-        usable=provider.enabled and is_installed and probe.signed_in is not False and probe.error is None,
+        usable=provider.enabled and is_installed and works,
         status=status,
         version=known.shown_version if is_installed else None,
         models=models,
@@ -31,16 +35,21 @@ def snapshot_row(provider: Provider, known: Known, *, is_probing: bool) -> Provi
         accepts_files=probe.accepts_files,
         auth_methods=probe.auth_methods,
         install_hint=provider.install_hint,
+        sandbox=sandbox,
         error=error,
         fetched_at=known.row.probed_at if known.row else None,
     )
 
 
-def _status(provider: Provider, known: Known, *, is_probing: bool) -> tuple[SnapshotStatus, str | None]:
+def _status(
+    provider: Provider, known: Known, sandbox: SandboxKind | None, *, is_probing: bool
+) -> tuple[SnapshotStatus, str | None]:
     if not provider.enabled:
         return "unavailable", None
     if known.path is None:
         return "unavailable", f"{provider.command[0]} was not found; to install: {provider.install_hint}"
+    if sandbox is None:
+        return "unavailable", "must run in a sandbox, and this machine has none"
     if is_probing or known.probe is None:
         return "loading", None
     if known.probe.error is not None:

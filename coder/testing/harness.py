@@ -40,8 +40,12 @@ async def open_live_host(
     connection_limits: ConnectionLimits | None = None,
     **settings: Any,
 ) -> AsyncGenerator[LiveHost]:
-    """Open a host on a free port of 127.0.0.1. Its override file lies in `home` unless the settings say otherwise."""
-    given: dict[str, Any] = {"providers_path": home / "coder-providers.json", "shutdown_grace": 1.0} | settings
+    """Open a host on a free port of 127.0.0.1.
+
+    Its override file lies in `home` and its agents are in no sandbox unless the settings say otherwise.
+    """
+    usual: dict[str, Any] = {"providers_path": home / "coder-providers.json", "shutdown_grace": 1.0, "sandbox": "off"}
+    given = usual | settings
     chosen = Settings(home=home, database_url=database_url, **given)
     async with open_serving(
         chosen,

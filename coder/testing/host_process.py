@@ -57,9 +57,10 @@ async def open_host_process(
     """
     program = ["coder.testing.doomed", ",".join(failpoints)] if failpoints else ["coder"]
     command = [sys.executable, "-m", *program, "up", "--home", str(home), "--port", "auto", *flags]
-    providers = {"CODER_PROVIDERS_PATH": str(home / "coder-providers.json")}
+    # tests look at the processes of agents, and kill them by number
+    usual = {"CODER_PROVIDERS_PATH": str(home / "coder-providers.json"), "CODER_SANDBOX": "off"}
     process = await anyio.open_process(
-        command, stderr=log, env={**os.environ, **providers, **(environment or {})}, start_new_session=True
+        command, stderr=log, env={**os.environ, **usual, **(environment or {})}, start_new_session=True
     )
     try:
         with anyio.fail_after(START_SECONDS):

@@ -123,14 +123,15 @@ class Room:
 
 
 def room_settings(home: Path, database_url: str, **fields: object) -> Settings:
-    """Settings that read nothing of the machine's own configuration."""
-    return load_settings(
-        home=home,
-        database_url=database_url,
-        port="auto",
-        providers_path=home / "coder-providers.json",
-        **fields,
-    )
+    """Settings that read nothing of the machine's own configuration, for agents whose processes tests look at."""
+    usual: dict[str, object] = {
+        "home": home,
+        "database_url": database_url,
+        "port": "auto",
+        "providers_path": home / "coder-providers.json",
+        "sandbox": "off",
+    }
+    return load_settings(**usual | fields)
 
 
 @asynccontextmanager

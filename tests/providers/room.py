@@ -11,6 +11,7 @@ import anyio
 import orjson
 
 from coder.model.providers import Model, ProbeResult, Provider, ProviderSnapshot
+from coder.model.sandboxes import SandboxKind
 from coder.model.values import Json, now
 from coder.processes.environment import find_program
 from coder.providers.probes import Limits
@@ -112,6 +113,10 @@ async def read_version(provider: Provider) -> str | None:
     return result.stdout.decode()
 
 
+async def no_sandbox(provider: Provider) -> SandboxKind | None:
+    return "none"
+
+
 @asynccontextmanager
 async def open_room(
     folder: Path,
@@ -143,6 +148,7 @@ async def open_room(
             find=lambda program: find_program(program, str(folder / "bin")),
             version=read_version,
             ttl_ms=ttl_ms,
+            sandbox=no_sandbox,
             environment={"PATH": programs, "HOME": str(folder), **(environment or {})},
             on_change=changed,
             limits=limits,

@@ -675,6 +675,11 @@ export interface Provider {
   offer_terminal: boolean;
   protocol: number;
   share_server: boolean;
+  sandbox: "auto" | "require" | "off" | null;
+  state_folders: string[];
+  locked_files: string[];
+  copied_files: string[];
+  read_folders: string[];
   install_hint: string;
   login_command: string[] | null;
 }
@@ -715,6 +720,7 @@ export interface ProviderSnapshot {
   accepts_files: boolean;
   auth_methods: AuthMethod[];
   install_hint: string;
+  sandbox: "bubblewrap" | "landlock" | "none" | null;
   error: string | null;
   fetched_at: string | null;
 }

@@ -37,11 +37,13 @@ from coder.backends.turn import AgentLimits, Turn, fault_of, needs_login
 from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AuthRequired, CoderError, InvalidInput
 from coder.model.providers import Provider
+from coder.model.sandboxes import SandboxKind
 from coder.model.sessions import BackendKind
 from coder.model.tasks import Fault
 from coder.model.tool_calls import TerminalOutput
 from coder.model.values import Json
 from coder.processes.child import ChildSpec
+from coder.processes.confinement import Confinement
 from coder.processes.supervisor import Supervisor
 from coder.worktrees.paths import open_root
 
@@ -64,12 +66,14 @@ class AcpBackend:
         emit: Emit,
         limits: AgentLimits,
         group: TaskGroup,
+        confinement: Confinement | None = None,
     ) -> None:
         self._provider = provider
         self._command = command
         self._env = env
         self._supervisor = supervisor
         self._limits = limits
+        self._confinement = confinement
         self._group = group
         self._feed = Feed(provider.id, emit)
         self.introduction = Introduction()
@@ -82,6 +86,10 @@ class AcpBackend:
     @property
     def kind(self) -> BackendKind:
         return "acp_warm"
+
+    @property
+    def sandbox(self) -> SandboxKind:
+        return self._confinement.sandbox.kind if self._confinement else "none"
 
     @property
     def translator(self) -> Translator:
@@ -176,10 +184,12 @@ class AcpBackend:
         @contextmanager
         def open_client(group: TaskGroup) -> Generator[OnRequest]:
             with open_root(worktree) as root:
-                terminals = Terminals(self._supervisor, group, self._env, self._terminal_news)
+                terminals = Terminals(self._supervisor, group, self._env, self._terminal_news, self._confinement)
                 yield Client(root, terminals, self._feed.permit).accept
 
-        spec = ChildSpec(self._command, worktree, self._env, write_timeout=self._limits.write)
+        spec = ChildSpec(
+            self._command, worktree, self._env, write_timeout=self._limits.write, confinement=self._confinement
+        )
         self._connection = Connection(self._provider.label, spec, self._supervisor, self._feed, open_client)
         await self._connection.open(self._group)
         self.introduction = read_introduction(fields(await self._initialize()), self._command)
@@ -344,13 +354,23 @@ async def open_acp_backend(
     supervisor: Supervisor,
     emit: Emit,
     limits: AgentLimits,
+    confinement: Confinement | None = None,
 ) -> AsyncGenerator[AcpBackend]:
     """A backend whose agent is started by `ensure_session`; leaving ends the agent and everything it started.
 
     `emit` takes events outside of turns.
     """
     async with open_group() as group:
-        backend = AcpBackend(provider, command, env, supervisor=supervisor, emit=emit, limits=limits, group=group)
+        backend = AcpBackend(
+            provider,
+            command,
+            env,
+            supervisor=supervisor,
+            emit=emit,
+            limits=limits,
+            group=group,
+            confinement=confinement,
+        )
         try:
             yield backend
         finally:

@@ -11,6 +11,7 @@ from coder.backends.turn import AgentLimits
 from coder.errors import AuthRequired, CoderError
 from coder.model.events import AgentEvent, Commands
 from coder.model.providers import ProbeResult, Provider
+from coder.processes.confinement import Confinement
 from coder.processes.supervisor import Supervisor
 
 _COMMANDS = 3.0
@@ -27,6 +28,7 @@ async def probe_acp(
     supervisor: Supervisor,
     limits: AgentLimits,
     cwd: Path,
+    confinement: Confinement | None = None,
 ) -> ProbeResult:
     """What the agent offers in a session in `cwd`, an empty folder of the caller.
 
@@ -34,7 +36,7 @@ async def probe_acp(
     """
     heard = _Heard()
     async with open_acp_backend(
-        provider, command, env, supervisor=supervisor, emit=heard.emit, limits=limits
+        provider, command, env, supervisor=supervisor, emit=heard.emit, limits=limits, confinement=confinement
     ) as backend:
         options = SessionOptions(session_id="probe", agent=provider.id, worktree_path=cwd, project_id="probe")
         try:

@@ -16,6 +16,7 @@ from coder.errors import AgentUnavailable
 from coder.json_values import clean_text
 from coder.model.tool_calls import TerminalOutput
 from coder.processes.child import Child, ChildSpec, StopTimes
+from coder.processes.confinement import Confinement
 from coder.processes.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -84,9 +85,17 @@ class Terminal:
 
 
 class Terminals:
-    """The terminals of one agent. Their commands run in tasks of `group` and end with it."""
+    """The terminals of one agent. Their commands run in tasks of `group` and end with it, confined as the agent is."""
 
-    def __init__(self, supervisor: Supervisor, group: TaskGroup, env: Mapping[str, str], on_news: OnNews) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        group: TaskGroup,
+        env: Mapping[str, str],
+        on_news: OnNews,
+        confinement: Confinement | None = None,
+    ) -> None:
+        self._confinement = confinement
         self._supervisor = supervisor
         self._group = group
         self._env = env
@@ -104,7 +113,8 @@ class Terminals:
             raise AgentUnavailable(f"{MOST_TERMINALS} terminals are open already")
         bounded = DEFAULT_OUTPUT if limit is None else max(0, min(limit, MOST_OUTPUT))
         terminal = Terminal(f"term-{next(self._numbers)}", bounded)
-        spec = ChildSpec(argv, cwd, {**self._env, **env}, has_merged_stderr=True, stop=_STOP)
+        variables = {**self._env, **env}
+        spec = ChildSpec(argv, cwd, variables, has_merged_stderr=True, stop=_STOP, confinement=self._confinement)
         await self._group.start(self._hold, terminal, spec)
         self._open[terminal.id] = terminal
         return terminal

@@ -37,7 +37,9 @@ from coder.backends.wire import Fields, fields, text
 from coder.errors import AgentDied, AgentError, AgentProtocolError, AgentUnavailable, CoderError, InvalidInput
 from coder.model.events import AgentStatusChanged
 from coder.model.providers import Provider
+from coder.model.sandboxes import SandboxKind
 from coder.model.sessions import BackendKind
+from coder.processes.confinement import Confinement
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class OpencodeBackend:
         emit: Emit,
         limits: AgentLimits,
         group: TaskGroup,
+        confinement: Confinement | None = None,
     ) -> None:
         self._provider = provider
         self._command = command
@@ -65,6 +68,7 @@ class OpencodeBackend:
         self._servers = servers
         self._emit = emit
         self._limits = limits
+        self._confinement = confinement
         self._group = group
         self._feed = Feed(provider.id, provider.label, emit)
         self._starting = anyio.Lock()
@@ -75,6 +79,10 @@ class OpencodeBackend:
     @property
     def kind(self) -> BackendKind:
         return "opencode_server"
+
+    @property
+    def sandbox(self) -> SandboxKind:
+        return self._confinement.sandbox.kind if self._confinement else "none"
 
     @property
     def translator(self) -> Translator:
@@ -179,7 +187,7 @@ class OpencodeBackend:
 
     async def _start(self, options: SessionOptions) -> None:
         await self._heed_plugins(options.worktree_path)
-        lease = self._servers.lease(self._provider, self._command, self._env, options)
+        lease = self._servers.lease(self._provider, self._command, self._env, options, self._confinement)
         self._seat = seat = Seat(self._provider.label, options.worktree_path, lease)
         await seat.open(self._group)
         self._group.start_soon(self._feed.follow, seat)
@@ -286,13 +294,23 @@ async def open_opencode_backend(
     servers: Servers,
     emit: Emit,
     limits: AgentLimits,
+    confinement: Confinement | None = None,
 ) -> AsyncGenerator[OpencodeBackend]:
     """A backend whose server is leased by `ensure_session`; leaving ends what runs there for the session.
 
     `emit` takes events outside of turns.
     """
     async with open_group() as group:
-        backend = OpencodeBackend(provider, command, env, servers=servers, emit=emit, limits=limits, group=group)
+        backend = OpencodeBackend(
+            provider,
+            command,
+            env,
+            servers=servers,
+            emit=emit,
+            limits=limits,
+            group=group,
+            confinement=confinement,
+        )
         try:
             yield backend
         finally:

@@ -12,6 +12,7 @@ from coder.backends.opencode.server import Server
 from coder.backends.turn import AgentLimits
 from coder.errors import AgentError
 from coder.model.providers import ProbeResult, Provider
+from coder.processes.confinement import Confinement
 from coder.processes.supervisor import Supervisor
 
 
@@ -23,6 +24,7 @@ async def probe_opencode(
     supervisor: Supervisor,
     limits: AgentLimits,
     cwd: Path,
+    confinement: Confinement | None = None,
 ) -> ProbeResult:
     """What the server offers in `cwd`, an empty folder of the caller.
 
@@ -31,7 +33,16 @@ async def probe_opencode(
     """
     worktree = cwd / "worktree"
     worktree.mkdir()
-    server = Server(provider.label, command, env, Home(cwd / "home"), worktree, supervisor=supervisor, limits=limits)
+    server = Server(
+        provider.label,
+        command,
+        env,
+        Home(cwd / "home"),
+        worktree,
+        supervisor=supervisor,
+        limits=limits,
+        confinement=confinement,
+    )
     found: Offer | AgentError = Offer()
     async with anyio.create_task_group() as group:
         try:

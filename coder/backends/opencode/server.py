@@ -1,10 +1,8 @@
 """One running `opencode serve`: on the loopback, behind a password, held by one task from its start to its end."""
 
 import logging
-import os
 import re
 import secrets
-import signal
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -21,6 +19,7 @@ from coder.backends.turn import AgentLimits
 from coder.backends.wire import fields, text
 from coder.errors import AgentDied, AgentError, AgentTimeout, AgentUnavailable, CoderError
 from coder.processes.child import Child, ChildSpec
+from coder.processes.confinement import Confinement
 from coder.processes.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -55,6 +54,7 @@ class Server(Held):
         *,
         supervisor: Supervisor,
         limits: AgentLimits,
+        confinement: Confinement | None = None,
     ) -> None:
         super().__init__()
         self._label = label
@@ -64,6 +64,7 @@ class Server(Held):
         self._worktree = worktree
         self._supervisor = supervisor
         self._limits = limits
+        self._confinement = confinement
         self._address: tuple[str, str] | None = None
         self._http: Http | None = None
         self.port: int | None = None
@@ -116,6 +117,7 @@ class Server(Held):
             self._home.cwd,
             {**self._home.environment(self._env, self._worktree), PASSWORD: password},
             write_timeout=self._limits.write,
+            confinement=self._confinement,
         )
         spec = replace(spec, stop=replace(spec.stop, polite=2 * _FAREWELL))
         async with AsyncExitStack() as stack, self._supervisor.open_child(spec) as child:
@@ -186,9 +188,8 @@ class Server(Held):
             if self._http is not None:
                 with anyio.move_on_after(_FAREWELL):
                     await self._dispose(self._http)
-            if child.returncode is None:
-                # a server has no other way to be asked
-                os.kill(child.pid, signal.SIGTERM)
+            # a server has no other way to be asked
+            await child.ask()
 
         await child.stop(say_goodbye)
 

@@ -19,6 +19,7 @@ from coder.backends.opencode.home import Home, home_of
 from coder.backends.opencode.server import Server
 from coder.backends.turn import AgentLimits
 from coder.model.providers import Provider
+from coder.processes.confinement import Confinement
 from coder.processes.supervisor import Supervisor
 
 
@@ -41,7 +42,12 @@ class Servers:
 
     @asynccontextmanager
     async def lease(
-        self, provider: Provider, command: tuple[str, ...], env: Mapping[str, str], options: SessionOptions
+        self,
+        provider: Provider,
+        command: tuple[str, ...],
+        env: Mapping[str, str],
+        options: SessionOptions,
+        confinement: Confinement | None = None,
     ) -> AsyncGenerator[Server]:
         """The server for a session: its own, or the one of its project where the provider's sessions share one.
 
@@ -53,7 +59,16 @@ class Servers:
         home = home_of(self._folder, provider, options)
         worktree = None if provider.share_server else options.worktree_path
         supervisor, limits = self._supervisor, self._limits
-        server = Server(provider.label, command, env, home, worktree, supervisor=supervisor, limits=limits)
+        server = Server(
+            provider.label,
+            command,
+            env,
+            home,
+            worktree,
+            supervisor=supervisor,
+            limits=limits,
+            confinement=confinement,
+        )
         running = await self._join(home, server)
         try:
             yield running.server
