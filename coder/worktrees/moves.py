@@ -154,7 +154,8 @@ class _Tree:
         if before is not None and there is None and (after is None or self._present.get(after.path) == after):
             return {}
         if after is None:
-            if there != before:
+            # as on the disk, the executable bit alone does not keep a file
+            if before and there and (there.blob, there.is_link) != (before.blob, before.is_link):
                 raise _conflict(move, "the file was changed")
             return {before.path: None} if before else {}
         left: dict[str, Side | None] = {} if move.vacated is None else {move.vacated: None}

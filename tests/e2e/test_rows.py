@@ -148,3 +148,16 @@ async def test_a_deletion_and_what_was_made_in_its_place_are_reverted_at_once(
         await table.revert(*await table.rows(ChangeStatus.APPLIED))
         assert table.in_checkout() == text()
         assert table.in_worktree() == "another\n"
+
+
+async def test_a_file_that_became_executable_after_it_was_made_is_reverted(tmp_path: Path, database_url: str) -> None:
+    async with open_table(tmp_path, database_url) as table:
+        await table.turn({"new.txt": "one\n"})
+        (made,) = await table.apply()
+        (table.worktree / "new.txt").chmod(0o755)
+        await table.turn({})
+        await table.apply()
+        await table.revert(made)
+        assert not (table.repository / "new.txt").exists()
+        (pending,) = await table.rows()
+        assert (pending.operation, pending.new_mode) == ("create", "100755")
