@@ -28,6 +28,7 @@ from coder.worktrees.merge import Merged, clean_merge, conflict_of, merge_trees,
 from coder.worktrees.moves import Move
 from coder.worktrees.names import shown_name
 from coder.worktrees.patch import patch_between
+from coder.worktrees.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,8 @@ class Branches:
     ) -> BranchCommit:
         """Commit on the session's branch what was applied to the checkout, or all that the worktree holds.
 
-        All of it applies what is pending. What an agent has committed there itself stays and counts as committed.
+        All of it applies what is pending. What an agent has committed there itself stays and counts as committed, also
+        where that is more than what was applied, or later than it and as the worktree has it now.
 
         Raises:
             Conflict: `nothing_to_commit`; `turn_running`, for all; as `read_tip`, `write_commit` and `move_branch`.
@@ -205,14 +207,14 @@ class Branches:
 
     async def _goal(self, held: Workspace, tip: Tip, standing: _Standing, what: CommitWhat) -> _Goal:
         shadow = held.shadow
-        committed = await tree.differences(shadow, standing.committed, standing.base)
-        paths = {path for each in committed for path in (each.file_path, each.old_path)}
+        paths = await _paths_between(shadow, standing.committed, standing.base)
         async with self._store.connection() as connection:
             pending = await changes.pending(connection, held.session_id)
             applied = await changes.applied_without_commit(connection, held.session_id)
         noted = [change for change in applied if change.file_path in paths]
         if what == "applied":
-            content = await clean_merge(shadow, standing.committed, tip.raw, standing.base)
+            own = {change.file_path for change in noted} - await _paths_between(shadow, tip.raw, standing.content)
+            content = await clean_merge(shadow, standing.committed, tip.raw, standing.base, settled_paths=own)
             return _Goal(content, standing.base, None, (), noted)
         found = await tree.differences(shadow, standing.base, standing.content)
         return _Goal(standing.content, standing.content, found, pending, noted)
@@ -365,6 +367,10 @@ class Branches:
             running = await tasks.list_page(connection, session_id=session_id, states={TaskState.RUNNING}, limit=1)
         if running.items:
             raise Conflict("a turn is running in this session; wait for its end", code="turn_running")
+
+
+async def _paths_between(shadow: Shadow, one: str, other: str) -> set[str]:
+    return {path for each in await tree.differences(shadow, one, other) for path in each.paths}
 
 
 def _joined(merged: Sequence[Merged]) -> Merged:

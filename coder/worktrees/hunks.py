@@ -68,6 +68,14 @@ class Parts:
     left: FileDifference | None
 
 
+@dataclass(frozen=True)
+class _Lines:
+    """Numbers of the lines that one text loses and the other gains."""
+
+    deleted: frozenset[int]
+    added: frozenset[int]
+
+
 async def text_diff(shadow: Shadow, difference: FileDifference) -> TextDiff:
     """The diff of a file. Without hunks for a binary or very large file, and where only the mode or name differs."""
     header = _header(difference)
@@ -211,6 +219,26 @@ async def cut_reject(shadow: Shadow, difference: FileDifference, choices: Sequen
     done = {"base_blob": blob, "base_mode": mode, "old_path": None}
     todo = {"new_blob": blob, "new_mode": mode}
     return Parts(await _part(shadow, difference, done), await _part(shadow, difference, todo))
+
+
+async def has_change(shadow: Shadow, text: str | None, base: str | None, change: str) -> bool:
+    """Whether a blob has what leads from `base` to `change` already: each line that it adds, none that it deletes."""
+    wanted, made = await _changed(shadow, base, change), await _changed(shadow, base, text)
+    undone = await _changed(shadow, change, text)
+    return wanted.deleted <= made.deleted and not wanted.added & undone.deleted
+
+
+async def _changed(shadow: Shadow, base: str | None, new: str | None) -> _Lines:
+    deleted, added = set[int](), set[int]()
+    for hunk in split_hunks(await _body(shadow, base, new), ""):
+        at, there = hunk.base_start, hunk.new_start
+        for line in hunk.lines:
+            sign = line[:1]
+            deleted |= {at} if sign == b"-" else set()
+            added |= {there} if sign == b"+" else set()
+            at += sign in (b"-", b" ")
+            there += sign in (b"+", b" ")
+    return _Lines(frozenset(deleted), frozenset(added))
 
 
 async def _choose(

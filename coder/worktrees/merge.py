@@ -1,12 +1,13 @@
 """Merging trees in the host's own git directory: no driver, attribute or configuration of the repository counts."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from coder.errors import MergeConflict
 from coder.model.values import Json
-from coder.worktrees.moves import Side, replace_in_tree
+from coder.worktrees.hunks import has_change
+from coder.worktrees.moves import EXECUTABLE, PLAIN, Side, is_mergeable, replace_in_tree
 from coder.worktrees.names import shown_name
 from coder.worktrees.shadow import Shadow
 
@@ -68,16 +69,35 @@ async def merge_commits(shadow: Shadow, ours: str, theirs: str) -> Merged:
     return Merged(tree.decode(), clashes)
 
 
-async def clean_merge(shadow: Shadow, base: str, ours: str, theirs: str) -> str:
+async def clean_merge(shadow: Shadow, base: str, ours: str, theirs: str, *, settled_paths: Collection[str] = ()) -> str:
     """The tree of a merge that must not clash.
+
+    Where ours has the lines of their change already among more of its own, it stays; so it does at `settled_paths`.
 
     Raises:
         MergeConflict: it does; `conflicts` in `fields` has each file with its sides and its text with markers.
     """
     merged = await merge_trees(shadow, base, ours, theirs)
-    if merged.clashes:
-        raise await conflict_of(shadow, merged)
-    return merged.tree
+    left = [
+        clash
+        for clash in merged.clashes
+        if shown_name(clash.path) not in settled_paths and not await _is_there(shadow, clash)
+    ]
+    if left:
+        raise await conflict_of(shadow, Merged(merged.tree, left))
+    return await settled(shadow, merged, for_ours=True)
+
+
+async def _is_there(shadow: Shadow, clash: Clash) -> bool:
+    """Whether ours is a text that has all of their change to it."""
+    base, ours, theirs = clash.sides
+    modes = {side[0] for side in (base, ours) if side}
+    if theirs is None or theirs[0] not in modes or not modes <= {PLAIN, EXECUTABLE}:
+        return False
+    texts = await shadow.read_blobs(side[1] for side in clash.sides if side)
+    if not all(is_mergeable(text) for text in texts.values()):
+        return False
+    return await has_change(shadow, ours[1] if ours else None, base[1] if base else None, theirs[1])
 
 
 async def settled(shadow: Shadow, merged: Merged, *, for_ours: bool = False) -> str:

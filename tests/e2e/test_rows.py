@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from coder.errors import Conflict, MergeConflict
+from coder.model.branches import BranchCommit
 from coder.model.changes import Change, ChangeStatus, HunkChoice, Target
 from coder.model.decisions import Pick
 from coder.store import session_worktrees
@@ -43,11 +45,15 @@ class Table:
         page = await self.desk.changes.list(self.id, status, None, 500)
         return sorted(page.items, key=lambda row: (row.decided_at or row.created_at, row.file_path))
 
-    async def pick(self, number: int, path: str = "long.txt") -> Pick:
-        """A hunk of what is pending."""
+    async def pick(self, number: int, path: str = "long.txt", *lines: int) -> Pick:
+        """A hunk of what is pending, or lines of it."""
         (row,) = [row for row in await self.rows() if row.file_path == path]
         hunk = (await self.desk.changes.get(row.id)).hunks[number]
-        return Pick(change_id=row.id, hunks=(HunkChoice(id=hunk.id),))
+        return Pick(change_id=row.id, hunks=(HunkChoice(id=hunk.id, lines=lines or None),))
+
+    async def commit(self) -> BranchCommit:
+        """What was applied to the checkout."""
+        return await self.desk.branches.commit(self.id, "What was applied", "applied", "test")
 
     async def apply(self, *picks: Pick, target: Target = "checkout") -> tuple[Change, ...]:
         chosen = picks or [Pick(change_id=row.id) for row in await self.rows()]
@@ -161,3 +167,46 @@ async def test_a_file_that_became_executable_after_it_was_made_is_reverted(tmp_p
         assert not (table.repository / "new.txt").exists()
         (pending,) = await table.rows()
         assert (pending.operation, pending.new_mode) == ("create", "100755")
+
+
+@pytest.mark.scenario("branches: What was applied of an agent's own commit counts as committed")
+async def test_parts_of_what_an_agent_committed_itself_are_committed_already(tmp_path: Path, database_url: str) -> None:
+    async with open_table(tmp_path, database_url) as table:
+        whole = "one\ntwo\nthree\n"
+        await table.turn({"new.txt": whole, "long.txt": text(n2="early")})
+        theirs = commit_files(table.worktree, {"new.txt": whole, "long.txt": text()}, "By the agent")
+        await table.turn({"new.txt": whole + "four\n", "long.txt": text(n2="early")})
+        (applied, _) = await table.apply(await table.pick(0, "new.txt", 1), await table.pick(0))
+        assert table.in_checkout("new.txt") == "two\n"
+
+        made = await table.commit()
+
+        assert (made.parent, made.files) == (theirs, 1)
+        assert (table.on_branch("new.txt"), table.on_branch()) == (whole, text(n2="early"))
+        assert (await table.desk.changes.get(applied.id)).commit == made.commit
+        assert [row.file_path for row in await table.rows()] == ["new.txt"]
+        with pytest.raises(Conflict) as refused:
+            await table.commit()
+        assert refused.value.stable_code == "nothing_to_commit"
+
+        (onward,) = await table.apply(await table.pick(0, "new.txt", 0), target="branch")
+        assert (onward.commit, table.on_branch("new.txt")) == (made.commit, whole)
+
+
+@pytest.mark.scenario("branches: What was applied of an agent's own commit counts as committed")
+async def test_an_agents_commit_after_what_was_applied_stays_while_the_worktree_has_it(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_table(tmp_path, database_url) as table:
+        await table.turn({"new.txt": "one\n"})
+        (applied,) = await table.apply()
+        await table.turn({"new.txt": "two\n"})
+        theirs = commit_files(table.worktree, {"new.txt": "two\n"}, "By the agent")
+        write_files(table.worktree, {"new.txt": "three\n"})
+        with pytest.raises(MergeConflict):
+            await table.commit()
+        write_files(table.worktree, {"new.txt": "two\n"})
+        made = await table.commit()
+        assert (made.commit, made.files, made.changes) == (theirs, 0, ())
+        assert (await table.desk.changes.get(applied.id)).commit == theirs
+        assert (table.in_checkout("new.txt"), table.on_branch("new.txt")) == ("one\n", "two\n")
