@@ -4,8 +4,10 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from coder.errors import InvalidInput
 from coder.journal import Commit
-from coder.model.changes import USER, Change, ChangeDetail, ChangeStatus, FileDifference
+from coder.model.changes import USER, Change, ChangeDetail, ChangeLines, ChangeStatus, FileDifference
+from coder.model.comments import Side
 from coder.model.events import ChangeDecided, ChangeRecorded
 from coder.model.values import new_id, now
 from coder.protocol import Page
@@ -13,9 +15,13 @@ from coder.store import changes, session_worktrees, sessions
 from coder.store.database import Store
 from coder.workspaces import Workspace, Workspaces
 from coder.worktrees.hunks import text_diff
+from coder.worktrees.texts import shown_lines
 
 LOOKUPS = 500
 """More new files than this are not looked up in the session's past."""
+
+
+_SUBMODULE = "160000"
 
 
 class Follow(Protocol):
@@ -111,6 +117,24 @@ class Changes:
         diff = await text_diff(held.shadow, change)
         hunks = tuple(hunk.shown for hunk in diff.hunks)
         return ChangeDetail(**dict(change), diff=diff.shown, hunks=hunks, omitted=diff.omitted)
+
+    async def lines(self, id: str, side: Side, first: int, count: int) -> ChangeLines:
+        """Lines of one side of a change, also those that its hunks leave out; fewer where it ends.
+
+        Raises:
+            NotFound. InvalidInput: `not_text`. TooLarge.
+        """
+        async with self._store.connection() as connection:
+            change = await changes.get(connection, id)
+        blob, mode = (change.base_blob, change.base_mode) if side == "base" else (change.new_blob, change.new_mode)
+        if mode == _SUBMODULE:
+            raise InvalidInput("a submodule is no text", code="not_text")
+        if blob is None:
+            return ChangeLines(side=side, blob=None, first=first, lines=(), total=0)
+        held = await self._workspaces.look(change.session_id)
+        found = await shown_lines(held.shadow, blob)
+        lines = tuple(found[first - 1 : first - 1 + count])
+        return ChangeLines(side=side, blob=blob, first=first, lines=lines, total=len(found))
 
     async def list(self, session_id: str, status: ChangeStatus | None, cursor: str | None, limit: int) -> Page[Change]:
         """Changes of a session, newest first. Raises NotFound."""

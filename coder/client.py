@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 from coder import errors
 from coder.errors import UNREACHABLE, CoderError, Unavailable
 from coder.model.branches import BranchCommit, BranchStatus, BranchUpdate, CommitWhat, OnConflict, UpdateHow
-from coder.model.changes import Change, ChangeDetail, ChangeStatus, Target
+from coder.model.changes import Change, ChangeDetail, ChangeLines, ChangeStatus, Target
 from coder.model.checkpoints import Checkpoint, CheckpointDetail
 from coder.model.comments import Comment, CommentStatus, Side
 from coder.model.decisions import Decision, DecisionState
@@ -276,6 +276,9 @@ class Client:
 
     async def change(self, id: str) -> ChangeDetail:
         return await self._get(ChangeDetail, _path("changes", id))
+
+    async def change_lines(self, id: str, side: Side, first: int, count: int) -> ChangeLines:
+        return await self._get(ChangeLines, _path("changes", id, "lines"), side=side, first=first, count=count)
 
     async def apply_change(
         self, id: str, *, hunks: Hunks | None = None, target: Target = "checkout", reason: str | None = None

@@ -1,10 +1,16 @@
 """Routes of pending changes: look, apply, reject, revert."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from coder.api.operations import Call, Nothing, command, read
 from coder.api.queries import PageQuery
 from coder.host import Host
-from coder.model.changes import Change, ChangeDetail, ChangeStatus, HunkChoice
+from coder.model.changes import Change, ChangeDetail, ChangeLines, ChangeStatus, HunkChoice
+from coder.model.comments import Side
 from coder.model.decisions import Pick
+from coder.model.values import Input
 from coder.protocol import (
     ApplyChange,
     ApplyChanges,
@@ -16,9 +22,17 @@ from coder.protocol import (
     RevertChange,
 )
 
+LINES_AT_ONCE = 5000
+
 
 class ChangesQuery(PageQuery):
     status: ChangeStatus | None = None
+
+
+class LinesQuery(Input):
+    side: Side = "new"
+    first: Annotated[int, Field(ge=1, le=10**9)] = 1
+    count: Annotated[int, Field(ge=1, le=LINES_AT_ONCE)] = 20
 
 
 async def list_changes(host: Host, call: Call[Nothing, ChangesQuery]) -> Page[Change]:
@@ -27,6 +41,11 @@ async def list_changes(host: Host, call: Call[Nothing, ChangesQuery]) -> Page[Ch
 
 async def get_change(host: Host, call: Call[Nothing, Nothing]) -> ChangeDetail:
     return await host.changes.get(call.path["id"])
+
+
+async def get_lines(host: Host, call: Call[Nothing, LinesQuery]) -> ChangeLines:
+    query = call.query
+    return await host.changes.lines(call.path["id"], query.side, query.first, query.count)
 
 
 async def apply_change(host: Host, call: Call[ApplyChange, Nothing]) -> Change:
@@ -116,6 +135,14 @@ routes = [
     ),
     read(
         "/api/changes/{id}", get_change, "One change with its diff", tag="changes", query=Nothing, answer=ChangeDetail
+    ),
+    read(
+        _one("lines"),
+        get_lines,
+        "Lines of one side of a change, also those between its hunks",
+        tag="changes",
+        query=LinesQuery,
+        answer=ChangeLines,
     ),
     command(
         "POST",

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import Literal
 
+from coder.model.comments import Side
 from coder.model.values import Time, Value
 
 Operation = Literal["create", "edit", "delete", "rename"]
@@ -110,6 +111,19 @@ class Hunk(Value):
     id: str
     header: str
     lines: tuple[str, ...]
+
+
+class ChangeLines(Value):
+    """Some lines of one side of a change as they stand there; `first` is the number of the first one, counted from 1.
+
+    `total` is how many lines the side has. `blob` is the side that was read: the change may have moved on since.
+    """
+
+    side: Side
+    blob: str | None
+    first: int
+    lines: tuple[str, ...]
+    total: int
 
 
 class ChangeDetail(Change):

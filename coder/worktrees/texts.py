@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from coder.errors import InvalidInput, TooLarge
 from coder.worktrees.anchors import Lines, lines_of
 from coder.worktrees.git import run_in_thread
 from coder.worktrees.names import shown_name, stored_name
@@ -32,6 +33,21 @@ async def blobs_at(shadow: Shadow, tree: str, paths: Collection[str]) -> dict[st
         output = await shadow.git("--literal-pathspecs", "ls-tree", "-l", "-z", "--full-tree", tree, "--", *stored)
         found.update(_entries(output))
     return found
+
+
+async def shown_lines(shadow: Shadow, id: str) -> list[str]:
+    """Every line of a blob without its end, as a diff shows it.
+
+    Raises:
+        InvalidInput: `not_text`. TooLarge: it is over `TEXT_LIMIT`. GitError: it is not there.
+    """
+    if await blob_size(shadow, id) > TEXT_LIMIT:
+        raise TooLarge(f"the file is over {TEXT_LIMIT} bytes", limit=TEXT_LIMIT)
+    content = (await shadow.read_blobs([id]))[id]
+    if b"\0" in content:
+        raise InvalidInput("not a text", code="not_text")
+    lines = content.decode(errors="replace").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 async def blob_size(shadow: Shadow, id: str) -> int:

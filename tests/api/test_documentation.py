@@ -57,6 +57,7 @@ GET /api/sessions/{id}/changes
 POST /api/sessions/{id}/changes/apply
 POST /api/sessions/{id}/changes/reject
 GET /api/changes/{id}
+GET /api/changes/{id}/lines
 POST /api/changes/{id}/apply
 POST /api/changes/{id}/reject
 POST /api/changes/{id}/revert

@@ -235,10 +235,25 @@ async def test_a_checkpoint_is_restored_and_that_undone(tmp_path: Path, database
         assert (review.worktree / "b.txt").exists()
 
 
+@pytest.mark.scenario("pane: Lines around a hunk are shown when asked for")
 @pytest.mark.scenario("pane: Comments are written, answered and sent as one review")
-async def test_comments_go_to_the_agent_as_one_review(tmp_path: Path, database_url: str) -> None:
+async def test_lines_around_hunks_are_shown_and_comments_go_to_the_agent(tmp_path: Path, database_url: str) -> None:
     async with open_review(tmp_path, database_url, three_hunks()) as review:
         await review.button("Modified long.txt").click()
+        await review.button("Show what is left out from line 7").click()
+        cell = review.changes.get_by_role("grid", name="Lines 7 to 16 of long.txt").get_by_role("gridcell")
+        await expect(cell).to_have_text([f"line {number}" for number in range(7, 17)])
+        await cell.nth(2).focus()
+        await review.page.keyboard.press("c")
+        await review.page.keyboard.type("Still so?")
+        await review.page.keyboard.press("Enter")
+        thread = review.changes.get_by_role("article").filter(has_text="Still so?")
+        await expect(thread).to_have_count(1)
+        await thread.get_by_role("button", name="Resolve").click()
+        await review.changes.locator("[data-stop=hunk]").last.press("e")
+        # one line more stands above it, so that its numbers differ on the two sides
+        await expect(review.changes.get_by_role("gridcell", name="Unchanged line 30: line 29")).to_be_visible()
+        await expect(review.changes.get_by_role("group", name="Left out")).to_have_count(0)
         for line, words in (("Added line 3: three", "say Understood."), ("Added line 21: and more", "Is this needed?")):
             cell = review.changes.get_by_role("gridcell", name=line)
             await cell.hover()
@@ -246,7 +261,8 @@ async def test_comments_go_to_the_agent_as_one_review(tmp_path: Path, database_u
             await review.changes.get_by_role("textbox", name="Comment on line").fill(words)
             await review.button("Comment").click()
             await expect(review.changes.get_by_role("article").filter(has_text=words)).to_be_visible()
-        first, second = review.changes.get_by_role("article").first, review.changes.get_by_role("article").last
+        said = ("say Understood.", "Is this needed?")
+        first, second = (review.changes.get_by_role("article").filter(has_text=words) for words in said)
         await first.get_by_label("Reply").fill("Please do.")
         await first.get_by_role("button", name="Reply").click()
         await expect(first).to_contain_text("Please do.")
@@ -259,7 +275,7 @@ async def test_comments_go_to_the_agent_as_one_review(tmp_path: Path, database_u
         await expect(prompt).to_contain_text("long.txt:3")
         await expect(prompt).to_contain_text("Please do.")
         await expect(prompt).not_to_contain_text("Is this needed?")
-        await expect(review.changes.get_by_role("article").first).to_contain_text("sent")
+        await expect(first).to_contain_text("sent")
         await (
             review.page.get_by_role("region", name="Permission request")
             .get_by_role("button", name="Allow")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from coder.errors import MergeConflict, UnsavedWork, WrongState
+from coder.errors import InvalidInput, MergeConflict, UnsavedWork, WrongState
 from coder.model.changes import ChangeStatus
 from coder.model.decisions import Pick
 from coder.testing.repositories import git
@@ -147,15 +147,30 @@ async def test_a_later_turn_supersedes_the_pending_change_of_its_file(tmp_path: 
 
 
 @pytest.mark.scenario("changes: a change shows its diff and hunks")
-async def test_a_change_has_gits_diff_and_its_hunks(tmp_path: Path, database_url: str) -> None:
+@pytest.mark.scenario("changes: lines between the hunks are read from either side")
+async def test_a_change_has_gits_diff_its_hunks_and_the_lines_between(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room:
-        await room.prompt("edit README.md Sample => Example")
-        detail = await room.host.changes.get(await only_change(room))
+        await room.prompt("edit README.md # Sample => # Other\\n# Example")
+        (room.worktree / "logo.bin").write_bytes(b"\0\1")
+        await room.prompt("say done")
+        found = {change.file_path: change for change in await room.changes()}
+        text, binary = found["README.md"], found["logo.bin"].id
+        detail = await room.host.changes.get(text.id)
         assert "-# Sample" in detail.diff
         assert "+# Example" in detail.diff
         (hunk,) = detail.hunks
         assert hunk.header.startswith("@@")
         assert "+# Example" in hunk.lines
+
+        read = room.host.changes.lines
+        new, base = await read(text.id, "new", 1, 2), await read(text.id, "base", 1, 1)
+        assert (new.lines, new.total, new.blob) == (("# Other", "# Example"), base.total + 1, text.new_blob)
+        assert base.lines == ("# Sample",)
+        assert (await read(text.id, "new", 3, 500)).lines == (await read(text.id, "base", 2, 500)).lines != ()
+        assert (await read(text.id, "new", 500, 2)).lines == ()
+        assert (await read(binary, "base", 1, 2)).total == 0
+        with pytest.raises(InvalidInput, match="not a text"):
+            await read(binary, "new", 1, 2)
 
 
 @pytest.mark.scenario("sessions: closing refuses to delete unsaved work")

@@ -9,6 +9,7 @@ import type {
   BranchUpdate,
   Change,
   ChangeDetail,
+  ChangeLines,
   Checkpoint,
   CheckpointDetail,
   Comment,
@@ -51,6 +52,7 @@ export class Refusal extends Error {
 }
 
 const PAGE = 500;
+const LINES_AT_ONCE = 5000;
 
 /** Where the host answers: beside the page, which may lie below a path of a reverse proxy. */
 export function placeOf(path: string, page = document.baseURI): URL {
@@ -140,6 +142,9 @@ export const api = {
   /** The newest changes of a session, whatever became of them. */
   recentChanges: async (id: string) => (await call<Page<Change>>("GET", `/api/sessions/${part(id)}/changes?limit=${PAGE}`)).items,
   change: (id: string) => call<ChangeDetail>("GET", `/api/changes/${part(id)}`),
+  /** Lines of a change's new side, `first` counted from 1. */
+  changeLines: (id: string, first: number, count: number) =>
+    call<ChangeLines>("GET", `/api/changes/${part(id)}/lines?first=${first}&count=${Math.min(count, LINES_AT_ONCE)}`),
   apply: (id: string, body: ApplyChange, key: string) => call<Change>("POST", `/api/changes/${part(id)}/apply`, body, key),
   reject: (id: string, body: RejectChange, key: string) => call<Change>("POST", `/api/changes/${part(id)}/reject`, body, key),
   revert: (id: string, key: string) => call<Change>("POST", `/api/changes/${part(id)}/revert`, {}, key),

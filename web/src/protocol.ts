@@ -200,6 +200,14 @@ export interface ChangeDetail {
   omitted: "binary" | "large" | null;
 }
 
+export interface ChangeLines {
+  side: "base" | "new";
+  blob: string | null;
+  first: number;
+  lines: string[];
+  total: number;
+}
+
 export interface ChangeRecorded {
   type: "change_recorded";
   change: Change;

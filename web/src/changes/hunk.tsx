@@ -27,10 +27,12 @@ interface HunkViewProps {
   selected: readonly number[];
   setSelection: (change: (selection: Selection) => Selection) => void;
   onComment: ((side: Side, line: number) => void) | undefined;
+  /** Show more of what stands around it. */
+  onMore: () => void;
   below: (side: Side, line: number) => ReactNode;
 }
 
-export function HunkView({ hunk, change, number, isOnly, isSplit, isRunning, isParted, selected, setSelection, onComment, below }: HunkViewProps) {
+export function HunkView({ hunk, change, number, isOnly, isSplit, isRunning, isParted, selected, setSelection, onComment, onMore, below }: HunkViewProps) {
   const [isAsking, setAsking] = useState(false);
   const head = useRef<HTMLButtonElement>(null);
   const lines = useRef<HTMLDivElement>(null);
@@ -61,6 +63,7 @@ export function HunkView({ hunk, change, number, isOnly, isSplit, isRunning, isP
     if (event.key === "Escape" && isOnLine) head.current?.focus();
     else if (event.key === "a" && canDecide) void take();
     else if (event.key === "r" && canDecide) setAsking(true);
+    else if (event.key === "e") onMore();
     else if ((event.key === "Enter" || event.key === "ArrowRight") && event.target === head.current) enter(lines.current);
     else return;
     event.preventDefault();

@@ -67,6 +67,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["a", "apply the file, hunk or selected lines"],
   ["r", "reject them"],
   ["c", "comment on a line"],
+  ["e", "more lines around the hunk"],
   ["v", "mark a file as viewed"],
   ["s", "split or unified"],
   ["Esc", "one step back"],

@@ -1,16 +1,17 @@
 // The lines of one change, decided by hunk or line and commented on. Loaded when the first one is opened.
 
-import { useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { Fragment, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 
 import { api } from "../api.ts";
 import { Button, Trouble } from "../controls.tsx";
-import { linesOf, type Selection, type Side } from "../diff/lines.ts";
+import { gapsOf, linesOf, type Gap, type Selection, type Side } from "../diff/lines.ts";
 import { useFetched } from "../fetched.ts";
 import type { Facts } from "../fold.ts";
-import type { Change, Comment } from "../protocol.ts";
+import type { Change, ChangeDetail, Comment } from "../protocol.ts";
 import { dismiss } from "../store.ts";
 import { Wait } from "../tool.tsx";
 import { Place } from "./comments.tsx";
+import { GapView, nextOf, shownLines, useBetween } from "./context.tsx";
 import { beginComment, newCommentDeed, useDeed, useFileDeed } from "./deeds.ts";
 import { HunkView } from "./hunk.tsx";
 import { Thread, WordsForm } from "./threads.tsx";
@@ -39,6 +40,7 @@ export default function ChangeText({ change, comments, isSplit, isRunning }: Cha
     () => (isPending ? Object.values(comments).filter(({ file_path }) => file_path === change.file_path) : []),
     [comments, change.file_path, isPending],
   );
+  const between = useBetween(change);
   const below = useBelow(change, threads, asked, setAsked);
   const comment = useCallback((side: Side, line: number) => setAsked({ side, line }), []);
   if (trouble && !detail) {
@@ -54,7 +56,22 @@ export default function ChangeText({ change, comments, isSplit, isRunning }: Cha
   }
   if (!detail) return <Wait />;
   const isParted = isPending && hasParts(detail);
-  const shown = new Set(detail.hunks.flatMap((hunk) => linesOf(hunk).flatMap(({ base, fresh }) => [`base:${base}`, `new:${fresh}`])));
+  const gaps = isWhole(detail) ? [] : gapsOf(detail.hunks, between.total);
+  const lines = [...detail.hunks.flatMap((hunk) => linesOf(hunk)), ...gaps.flatMap((gap) => (gap ? shownLines(gap, between) : []))];
+  const shown = new Set(lines.flatMap(({ base, fresh }) => [`base:${base}`, `new:${fresh}`]));
+  const onComment = isPending && !detail.is_binary ? comment : undefined;
+  const showMore = (...around: [Gap | null, "start" | "end"][]) => {
+    for (const [gap, from] of around) {
+      const next = gap && nextOf(gap, between, from);
+      if (next) between.ask(...next);
+    }
+  };
+  const gapAt = (at: number) => {
+    const gap = gaps[at];
+    if (!gap) return null;
+    const place = { hasAbove: at > 0, hasBelow: at < detail.hunks.length };
+    return <GapView gap={gap} between={between} path={change.file_path} {...place} isSplit={isSplit} onComment={onComment} below={below} />;
+  };
   const elsewhere = threads.filter(({ side, line }) => !shown.has(`${side}:${line}`));
   return (
     <div className="border-b border-line bg-raised">
@@ -64,21 +81,25 @@ export default function ChangeText({ change, comments, isSplit, isRunning }: Cha
         </p>
       ))}
       {detail.hunks.map((hunk, at) => (
-        <HunkView
-          key={hunk.id}
-          hunk={hunk}
-          change={change}
-          number={at + 1}
-          isOnly={detail.hunks.length === 1}
-          isSplit={isSplit}
-          isRunning={isRunning}
-          isParted={isParted}
-          selected={selection[hunk.id] ?? NONE}
-          setSelection={setSelection}
-          onComment={isPending && !detail.is_binary ? comment : undefined}
-          below={below}
-        />
+        <Fragment key={hunk.id}>
+          {gapAt(at)}
+          <HunkView
+            hunk={hunk}
+            change={change}
+            number={at + 1}
+            isOnly={detail.hunks.length === 1}
+            isSplit={isSplit}
+            isRunning={isRunning}
+            isParted={isParted}
+            selected={selection[hunk.id] ?? NONE}
+            setSelection={setSelection}
+            onComment={onComment}
+            onMore={() => showMore([gaps[at] ?? null, "end"], [gaps[at + 1] ?? null, "start"])}
+            below={below}
+          />
+        </Fragment>
       ))}
+      {gapAt(detail.hunks.length)}
       {elsewhere.map((thread) => (
         <Thread key={thread.id} thread={thread} place={<Place thread={thread} />} />
       ))}
@@ -87,6 +108,11 @@ export default function ChangeText({ change, comments, isSplit, isRunning }: Cha
 }
 
 const NONE: readonly number[] = [];
+
+/** A file that is new or gone has nothing around its only hunk. */
+function isWhole({ base_blob, new_blob, hunks }: ChangeDetail): boolean {
+  return base_blob === null || new_blob === null || hunks.length === 0;
+}
 
 /** What stands below a line: its threads, and the words that are being written about it. */
 function useBelow(

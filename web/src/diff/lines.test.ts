@@ -4,6 +4,7 @@ import {
   changedBetween,
   changedWords,
   choiceOf,
+  gapsOf,
   linesOf,
   nameOfHidden,
   pairsOf,
@@ -40,6 +41,21 @@ describe("lines of a hunk", () => {
       ["old one", "new one"],
       ["old two", undefined],
       ["b", "b"],
+    ]);
+  });
+
+  it("are left out before, between and after hunks", () => {
+    const hunks = [
+      { header: "@@ -3,3 +3,4 @@", lines: [" a", "+new", " b", " c"] },
+      { header: "@@ -20,4 +21,3 @@", lines: [" d", "-old", " e", " f"] },
+    ];
+    expect(gapsOf(hunks, null)).toEqual([{ from: 1, to: 2, shift: 0 }, { from: 7, to: 20, shift: -1 }, null]);
+    expect(gapsOf(hunks, 30)[2]).toEqual({ from: 24, to: 30, shift: 0 });
+    expect(gapsOf(hunks, 23)[2]).toBeNull();
+    expect(gapsOf([{ header: "@@ -1,4 +1,4 @@", lines: ["-x", "+y", " a", " b", " c"] }], null)).toEqual([null, { from: 5, to: null, shift: 0 }]);
+    expect(gapsOf([{ header: "@@ -5,1 +4,0 @@", lines: ["-gone"] }], 9)).toEqual([
+      { from: 1, to: 4, shift: 0 },
+      { from: 5, to: 9, shift: 1 },
     ]);
   });
 

@@ -47,6 +47,37 @@ export function placeOf(header: string): HunkPlace {
   return { base: Number(base), fresh: Number(fresh), count: Number(count), context: context.trim() };
 }
 
+/** Lines that stand on both sides and in no hunk. They are numbered as on the new side; `shift` leads to the base's numbers. */
+export interface Gap {
+  readonly from: number;
+  /** The last one; null where nobody knows yet how long the text is. */
+  readonly to: number | null;
+  readonly shift: number;
+}
+
+const CONTEXT = 3;
+
+/** What is left out before each hunk and after the last one, null where nothing is. `total` counts the new side's lines. */
+export function gapsOf(hunks: readonly HunkText[], total: number | null): (Gap | null)[] {
+  const gaps: (Gap | null)[] = [];
+  let from = 1;
+  let shift = 0;
+  for (const { header, lines } of hunks) {
+    const { base, fresh } = placeOf(header);
+    const count = (marks: string) => lines.filter((line) => marks.includes(line.charAt(0))).length;
+    const [old, added] = [count(" -"), count(" +")];
+    // git names the line before a place that holds none
+    const start = added === 0 ? fresh + 1 : fresh;
+    gaps.push(start > from ? { from, to: start - 1, shift } : null);
+    from = start + added;
+    shift = (old === 0 ? base + 1 : base) + old - from;
+  }
+  const tail = hunks.at(-1)?.lines.toReversed() ?? [];
+  const isAtEnd = total === null ? tail.findIndex((line) => !line.startsWith(" ")) < CONTEXT : from > total;
+  gaps.push(isAtEnd ? null : { from, to: total, shift });
+  return gaps;
+}
+
 export function linesOf(hunk: HunkText): DiffLine[] {
   const place = placeOf(hunk.header);
   let { base, fresh } = place;
