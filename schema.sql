@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS projects (
 );
 
 -- opening -> open (worktree ready) -> closing -> row deleted; opening -> closing; closing -> open (the worktree stayed). A row found 'opening' at boot never became usable: it is removed.
+-- is_spare: made ahead, and nobody has asked for it yet.
 -- last_seq is moved in the transaction that stores the records up to it.
 CREATE TABLE IF NOT EXISTS sessions (
     id         text PRIMARY KEY,
@@ -19,6 +20,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     base_ref   text,
     last_seq   bigint NOT NULL DEFAULT 0 CHECK (last_seq >= 0),
     auto_apply boolean NOT NULL DEFAULT false,
+    is_spare   boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 70);
@@ -329,7 +331,9 @@ $$;
 CREATE OR REPLACE TRIGGER tasks_new AFTER INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION notify_tasks_new();
 
 -- Columns that came after the first version of their tables.
-ALTER TABLE sessions ADD COLUMN IF NOT EXISTS auto_apply boolean NOT NULL DEFAULT false;
+ALTER TABLE sessions
+    ADD COLUMN IF NOT EXISTS auto_apply boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS is_spare boolean NOT NULL DEFAULT false;
 ALTER TABLE session_worktrees
     ADD COLUMN IF NOT EXISTS last_tree text,
     ADD COLUMN IF NOT EXISTS committed_tree text,

@@ -24,6 +24,7 @@ from coder.drafts import Drafts
 from coder.files import Files
 from coder.hand_edits import HandEdits
 from coder.journal import Journal, open_journal
+from coder.model.sessions import Session
 from coder.model.values import now
 from coder.permissions import Permissions
 from coder.plans import Plans
@@ -36,7 +37,8 @@ from coder.rejections import Rejections
 from coder.sessions import Sessions
 from coder.settings import Settings, inherited_environment
 from coder.setups import Setups, open_setups
-from coder.store import idempotency
+from coder.spares import Spares
+from coder.store import idempotency, tasks
 from coder.store.database import Store, open_store
 from coder.store.embedded import open_embedded
 from coder.store.notify import open_listener
@@ -171,6 +173,9 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         async def end_work(session_id: str) -> None:
             await dispatcher.end_session(session_id)
 
+        def was_opened(project_id: str) -> None:
+            spares.want(project_id)
+
         sessions = Sessions(
             store,
             journal,
@@ -179,6 +184,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             setups,
             agents_folder=settings.home / "agents",
             end_work=end_work,
+            was_opened=was_opened,
             limit=settings.max_sessions,
         )
         group = await enter(anyio.create_task_group())
@@ -198,6 +204,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             mode=lambda: listener.mode,
             max_queue=settings.max_queue,
         )
+        spares = Spares(sessions, partial(_warm_spare, store, pool, dispatcher), limit=settings.spare_sessions, delay=3)
         listener = await enter(open_listener(url, "tasks_new", dispatcher.wake))
         host = Host(
             settings=settings,
@@ -224,7 +231,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
                     submit=lambda wish: dispatcher.submit(wish),
                 ),
             ),
-            projects=Projects(store, settings.home / "agents"),
+            projects=Projects(store, settings.home / "agents", drop_spares=spares.drop),
             files=Files(workspaces),
             drafts=Drafts(store),
             sessions=sessions,
@@ -233,6 +240,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         )
         await _reconcile(host)
         group.start_soon(dispatcher.run)
+        group.start_soon(spares.run)
         try:
             yield host
         finally:
@@ -250,6 +258,15 @@ async def _reconcile(host: Host) -> None:
     await host.sessions.reconcile()
     await host.setups.reconcile()
     await host.decisions.reconcile()
+
+
+async def _warm_spare(store: Store, pool: AgentPool, dispatcher: Dispatcher, spare: Session) -> None:
+    """Start the agent that was used last in the project, where the pool has room enough for what people ask for."""
+    health = pool.health()
+    async with store.connection() as connection:
+        agent = await tasks.last_agent(connection, spare.project_id)
+    if agent is not None and health.size < health.limit // 2:
+        await dispatcher.warm(spare.id, agent)
 
 
 def _agent_limits(settings: Settings) -> AgentLimits:

@@ -1,6 +1,7 @@
 """Projects: registered git repositories."""
 
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -16,11 +17,15 @@ from coder.worktrees.worktree import inspect_repository
 
 
 class Projects:
-    """What agents keep for all sessions of a project lies in `agents_folder`, under its id."""
+    """What agents keep for all sessions of a project lies in `agents_folder`, under its id.
 
-    def __init__(self, store: Store, agents_folder: Path) -> None:
+    `drop_spares` closes the sessions of a project that nobody has asked for.
+    """
+
+    def __init__(self, store: Store, agents_folder: Path, drop_spares: Callable[[str], Awaitable[None]]) -> None:
         self._store = store
         self._agents_folder = agents_folder
+        self._drop_spares = drop_spares
 
     async def register(self, body: NewProject) -> Project:
         """Register the repository that holds `repo_path`.
@@ -63,6 +68,7 @@ class Projects:
         Raises:
             Conflict: sessions are open in it.
         """
+        await self._drop_spares(id)
         async with self._store.transaction() as connection:
             await projects.delete(connection, id)
         await to_thread.run_sync(lambda: shutil.rmtree(self._agents_folder / id, ignore_errors=True))

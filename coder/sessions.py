@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -21,7 +21,7 @@ from coder.store.database import Store
 from coder.worktrees import tree
 from coder.worktrees.branch import find_tip
 from coder.worktrees.opening import open_worktree
-from coder.worktrees.worktree import has_unsaved_commits, remove_worktree, restore_worktree
+from coder.worktrees.worktree import find_commit, has_unsaved_commits, remove_worktree, restore_worktree
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ EndWork = Callable[[str], Awaitable[None]]
 class Sessions:
     """`folder` holds the worktrees, `shadow_path` says where a session's host-owned git directory is.
 
-    What agents keep for a session lies in `agents_folder`, under its id.
+    What agents keep for a session lies in `agents_folder`, under its id. `was_opened` hears of a project whenever
+    somebody opened a session in it.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Sessions:
         setups: Setups,
         *,
         end_work: EndWork,
+        was_opened: Callable[[str], None] = lambda _: None,
         agents_folder: Path | None = None,
         limit: int = 500,
     ) -> None:
@@ -53,8 +55,10 @@ class Sessions:
         self._shadow_path = shadow_path
         self._setups = setups
         self._end_work = end_work
+        self._was_opened = was_opened
         self._agents_folder = agents_folder
         self._limit = limit
+        self._spares_in_the_making: dict[str, anyio.Event] = {}
 
     async def open(self, project_id: str, name: str | None, base_ref: str | None) -> Session:
         """A new session, answered when its worktree is ready on branch `coder/<short id>`.
@@ -63,26 +67,45 @@ class Sessions:
             NotFound: no such project. UnusableRepository: no worktree can be made from it.
             InvalidInput: `base_ref` names no commit. TooMany: there are `limit` sessions already.
         """
-        id = new_id("ses")
-        async with self._store.transaction() as connection:
-            project = await projects.get(connection, project_id)
-            await sessions.insert(
-                connection,
-                id=id,
-                project_id=project_id,
-                name=name or f"Session {short_id(id)[:4]}",
-                base_ref=base_ref,
-                created_at=now(),
-            )
-            if await sessions.count(connection) > self._limit:
-                raise TooMany(f"there are {self._limit} sessions already: close one first", code="too_many_sessions")
+        session = await self._take_spare(project_id, name, base_ref)
+        if session is None:
+            session = await self._open(project_id, name, base_ref)
+        self._was_opened(project_id)
+        return session
+
+    async def open_spare(self, project_id: str) -> Session:
+        """A session that the next `open` in the project takes, as long as the commit it starts from is the same.
+
+        Raises:
+            NotFound, UnusableRepository: as `open`.
+        """
+        made = self._spares_in_the_making[project_id] = anyio.Event()
         try:
-            await self._make_worktree(id, project, base_ref)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._discard(id, project)
-            raise
-        return await self.get(id)
+            return await self._open(project_id, None, None, is_spare=True)
+        finally:
+            made.set()
+            del self._spares_in_the_making[project_id]
+
+    async def spares(self) -> Sequence[Session]:
+        """Sessions that nobody has asked for yet, newest first."""
+        async with self._store.connection() as connection:
+            return await sessions.list_spares(connection)
+
+    async def is_fresh(self, spare: Session) -> bool:
+        """Whether the project is still at the commit that the spare starts from, and its worktree is there."""
+        async with self._store.connection() as connection:
+            project = await projects.get(connection, spare.project_id)
+        return await _starts_from(spare, project, None)
+
+    async def drop_spare(self, id: str) -> None:
+        """Close it, unless somebody has asked for it in this moment."""
+        async with self._store.transaction() as connection:
+            spare = await sessions.drop_spare(connection, id)
+            project = spare and await projects.get(connection, spare.project_id)
+        if project is not None:
+            await self._end_work(id)
+            await self._setups.end(id)
+            await self._discard(id, project)
 
     async def get(self, id: str) -> Session:
         """Raises NotFound."""
@@ -151,6 +174,50 @@ class Sessions:
         await restore_worktree(Path(project.repo_path), Path(session.worktree_path), session.branch)
         logger.warning("worktree was gone and is made again from its branch", extra={"session": session.id})
         return True
+
+    async def _take_spare(self, project_id: str, name: str | None, base_ref: str | None) -> Session | None:
+        if made := self._spares_in_the_making.get(project_id):
+            await made.wait()
+        spare = next((each for each in await self.spares() if each.project_id == project_id), None)
+        if spare is None:
+            return None
+        async with self._store.connection() as connection:
+            project = await projects.get(connection, project_id)
+            is_full = await sessions.count(connection) >= self._limit
+        if is_full or not await _starts_from(spare, project, base_ref):
+            return None
+        async with self._journal.commit(spare.id) as commit:
+            taken = await sessions.take_spare(
+                commit.connection, spare.id, name=name or spare.name, base_ref=base_ref, at=now()
+            )
+            if taken is not None:
+                commit.append(SessionUpdated(session=taken))
+        return taken
+
+    async def _open(
+        self, project_id: str, name: str | None, base_ref: str | None, *, is_spare: bool = False
+    ) -> Session:
+        id = new_id("ses")
+        async with self._store.transaction() as connection:
+            project = await projects.get(connection, project_id)
+            await sessions.insert(
+                connection,
+                id=id,
+                project_id=project_id,
+                name=name or f"Session {short_id(id)[:4]}",
+                base_ref=base_ref,
+                created_at=now(),
+                is_spare=is_spare,
+            )
+            if await sessions.count(connection) > self._limit:
+                raise TooMany(f"there are {self._limit} sessions already: close one first", code="too_many_sessions")
+        try:
+            await self._make_worktree(id, project, base_ref)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._discard(id, project)
+            raise
+        return await self.get(id)
 
     async def _make_worktree(self, id: str, project: Project, base_ref: str | None) -> None:
         branch = f"coder/{short_id(id)}"
@@ -229,6 +296,13 @@ class Sessions:
                 return (await session_worktrees.get(connection, id)).keep_branch
             except NotFound:
                 return False
+
+
+async def _starts_from(spare: Session, project: Project, base_ref: str | None) -> bool:
+    """Whether a session opened now would start where the spare does."""
+    if spare.worktree_path is None or not await anyio.Path(spare.worktree_path).is_dir():
+        return False
+    return await find_commit(Path(project.repo_path), base_ref) == spare.base_commit
 
 
 async def _delete_folder(path: Path) -> None:

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     max_viewers: int = Field(default=500, ge=1)
     """Sockets and event streams at once."""
     max_sessions: int = Field(default=500, ge=1)
+    spare_sessions: int = Field(default=3, ge=0)
+    """In so many projects, those used last, the next session is made ahead: worktree, and agent where there is room."""
     max_queue: int = Field(default=100, ge=1)
     """Prompts that may wait in one session."""
     shutdown_grace: float = Field(default=10, ge=0)

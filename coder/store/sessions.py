@@ -14,11 +14,18 @@ from coder.store.statements import sql
 
 
 async def insert(
-    c: Connection, *, id: str, project_id: str, name: str, base_ref: str | None, created_at: datetime
+    c: Connection,
+    *,
+    id: str,
+    project_id: str,
+    name: str,
+    base_ref: str | None,
+    created_at: datetime,
+    is_spare: bool = False,
 ) -> Session:
     """A new session in state `opening`; NotFound where the project is gone."""
     try:
-        row = await c.fetchrow(sql("insert_session"), id, project_id, name, base_ref, created_at)
+        row = await c.fetchrow(sql("insert_session"), id, project_id, name, base_ref, created_at, is_spare)
     except ForeignKeyViolationError as error:
         raise NotFound(f"no such project: {project_id}", noun="project", id=project_id) from error
     return _read(found(row, "session", id))
@@ -30,14 +37,31 @@ async def get(c: Connection, id: str) -> Session:
 
 
 async def count(c: Connection) -> int:
-    """How many there are."""
+    """How many there are that somebody has asked for."""
     return int(await c.fetchval(sql("count_sessions")))
+
+
+async def list_spares(c: Connection) -> tuple[Session, ...]:
+    """Open sessions that nobody has asked for yet, newest first."""
+    return tuple(_read(row) for row in await c.fetch(sql("list_spares")))
+
+
+async def drop_spare(c: Connection, id: str) -> Session | None:
+    """Begin to close a spare session; None where it is nobody's spare any more."""
+    row = await c.fetchrow(sql("drop_spare"), id)
+    return await get(c, id) if row else None
+
+
+async def take_spare(c: Connection, id: str, *, name: str, base_ref: str | None, at: datetime) -> Session | None:
+    """Make a spare session somebody's own; None where somebody else was faster."""
+    row = await c.fetchrow(sql("take_spare"), id, name, base_ref, at)
+    return await get(c, id) if row else None
 
 
 async def list_page(
     c: Connection, *, project_id: str | None = None, after: str | None = None, limit: int = 100
 ) -> Page[Session]:
-    """A page, newest first; `after` is the cursor of the page before."""
+    """A page of those that somebody has asked for, newest first; `after` is the cursor of the page before."""
     key = decode_cursor("sessions", after, str)
     rows = await c.fetch(sql("list_sessions"), project_id, key, check_limit(limit) + 1)
     return page_of("sessions", rows, limit, _read)

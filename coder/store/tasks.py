@@ -64,6 +64,11 @@ async def claim(c: Connection, owner: str, *, busy_sessions: Collection[str] = (
     return _read(row) if row else None
 
 
+async def last_agent(c: Connection, project_id: str) -> str | None:
+    """The agent that was prompted last in a project."""
+    return await c.fetchval(sql("last_agent"), project_id)
+
+
 async def mark_sent(
     c: Connection, id: str, attempt: int, *, seq: int, agent_session_id: str | None, message_id: str | None
 ) -> Task:

@@ -44,7 +44,12 @@ async def open_live_host(
 
     Its override file lies in `home` and its agents are in no sandbox unless the settings say otherwise.
     """
-    usual: dict[str, Any] = {"providers_path": home / "coder-providers.json", "shutdown_grace": 1.0, "sandbox": "off"}
+    usual: dict[str, Any] = {
+        "providers_path": home / "coder-providers.json",
+        "shutdown_grace": 1.0,
+        "sandbox": "off",
+        "spare_sessions": 0,
+    }
     given = usual | settings
     chosen = Settings(home=home, database_url=database_url, **given)
     async with open_serving(

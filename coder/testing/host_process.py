@@ -57,8 +57,12 @@ async def open_host_process(
     """
     program = ["coder.testing.doomed", ",".join(failpoints)] if failpoints else ["coder"]
     command = [sys.executable, "-m", *program, "up", "--home", str(home), "--port", "auto", *flags]
-    # tests look at the processes of agents, and kill them by number
-    usual = {"CODER_PROVIDERS_PATH": str(home / "coder-providers.json"), "CODER_SANDBOX": "off"}
+    # tests look at the processes and folders of agents, and kill them by number
+    usual = {
+        "CODER_PROVIDERS_PATH": str(home / "coder-providers.json"),
+        "CODER_SANDBOX": "off",
+        "CODER_SPARE_SESSIONS": "0",
+    }
     process = await anyio.open_process(
         command, stderr=log, env={**os.environ, **usual, **(environment or {})}, start_new_session=True
     )

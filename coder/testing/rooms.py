@@ -130,6 +130,7 @@ def room_settings(home: Path, database_url: str, **fields: object) -> Settings:
         "port": "auto",
         "providers_path": home / "coder-providers.json",
         "sandbox": "off",
+        "spare_sessions": 0,
     }
     return load_settings(**usual | fields)
 

@@ -260,6 +260,7 @@ async def open_trial(agent: RealAgent, folder: Path, database_url: str | None, m
         providers_path=home / "coder-providers.json",
         shutdown_grace=1.0,
         sandbox="off",
+        spare_sessions=0,
     )
     async with open_host(settings, "token") as host:
         repository = make_repository(folder / "repository", {**FILES, ".gitignore": ".agentao/\nagentao.log\n"})

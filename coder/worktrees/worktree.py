@@ -184,6 +184,11 @@ def _key_and_value(entry: str) -> tuple[str, str]:
     return key, value
 
 
+async def find_commit(repo: Path, ref: str | None) -> str | None:
+    """The commit that a ref names, HEAD where none is given; None where it names none."""
+    return await _resolve(repo, checked_ref(ref or "HEAD"))
+
+
 async def _resolve(path: Path, ref: str) -> str | None:
     arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     return _text(await run_git(*arguments, cwd=path, accepted=(0, 1, 128))) or None

@@ -1,7 +1,7 @@
 -- name: insert_session
 -- A session whose worktree is still to be made.
-INSERT INTO sessions (id, project_id, name, base_ref, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $5)
+INSERT INTO sessions (id, project_id, name, base_ref, created_at, updated_at, is_spare)
+VALUES ($1, $2, $3, $4, $5, $5, $6)
 RETURNING *, NULL::text AS worktree_path, NULL::text AS branch, NULL::text AS base_commit;
 
 -- name: get_session
@@ -12,15 +12,33 @@ LEFT JOIN session_worktrees w ON w.session_id = s.id
 WHERE s.id = $1;
 
 -- name: count_sessions
--- How many sessions there are.
-SELECT count(*) FROM sessions;
+-- How many sessions there are that somebody has asked for.
+SELECT count(*) FROM sessions WHERE NOT is_spare;
+
+-- name: list_spares
+-- Sessions that were made ahead, newest first.
+SELECT s.*, w.worktree_path, w.branch, w.base_commit
+FROM sessions s
+LEFT JOIN session_worktrees w ON w.session_id = s.id
+WHERE s.is_spare AND s.state = 'open'
+ORDER BY s.id DESC;
+
+-- name: drop_spare
+-- Close what nobody has asked for; no row where somebody has.
+UPDATE sessions SET state = 'closing', updated_at = now() WHERE id = $1 AND is_spare AND state = 'open' RETURNING id;
+
+-- name: take_spare
+-- Somebody asks for a session that was made ahead; no row where somebody else has it.
+UPDATE sessions SET is_spare = false, name = $2, base_ref = $3, created_at = $4, updated_at = $4
+WHERE id = $1 AND is_spare AND state = 'open'
+RETURNING id;
 
 -- name: list_sessions
 -- A keyset page of all sessions or of one project's, newest first.
 SELECT s.*, w.worktree_path, w.branch, w.base_commit
 FROM sessions s
 LEFT JOIN session_worktrees w ON w.session_id = s.id
-WHERE ($1::text IS NULL OR s.project_id = $1) AND ($2::text IS NULL OR s.id < $2)
+WHERE NOT s.is_spare AND ($1::text IS NULL OR s.project_id = $1) AND ($2::text IS NULL OR s.id < $2)
 ORDER BY s.id DESC
 LIMIT $3;
 

@@ -150,3 +150,12 @@ SELECT * FROM tasks WHERE state = 'running' AND owner = $1 AND NOT prompt_sent O
 -- name: count_pending_tasks
 -- How many tasks wait.
 SELECT count(*) FROM tasks WHERE state = 'pending';
+
+-- name: last_agent
+-- The agent that was prompted last in a project.
+SELECT t.agent
+FROM tasks t
+JOIN sessions s ON s.id = t.session_id
+WHERE s.project_id = $1
+ORDER BY t.ordinal DESC
+LIMIT 1;

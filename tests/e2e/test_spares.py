@@ -1,0 +1,87 @@
+"""Spare sessions: made ahead, given away, replaced."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from coder.errors import NotFound
+from coder.model.sessions import Session
+from coder.protocol import NewProject
+from coder.spares import Spares
+from coder.testing.repositories import git, make_repository
+from coder.testing.rooms import PATIENCE, Room, open_room
+
+
+@asynccontextmanager
+async def open_spares(room: Room) -> AsyncGenerator[tuple[Spares, anyio.abc.ObjectReceiveStream[Session]]]:
+    """Spares at work without delay; every one that is ready comes through the stream."""
+    ready, made = anyio.create_memory_object_stream[Session](10)
+
+    async def warm(spare: Session) -> None:
+        await room.host.dispatcher.warm(spare.id, "demo")
+        await ready.send(spare)
+
+    with ready, made:
+        async with anyio.create_task_group() as group:
+            spares = Spares(room.host.sessions, warm, limit=1, delay=0)
+            group.start_soon(spares.run)
+            with anyio.fail_after(PATIENCE):
+                yield spares, made
+            group.cancel_scope.cancel()
+
+
+@pytest.mark.scenario("sessions: an opened session is one that was made ahead")
+@pytest.mark.scenario("sessions: a spare session from an older commit is not given away")
+async def test_a_spare_is_given_to_whoever_opens_a_session_while_it_is_fresh(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room, open_spares(room) as (spares, made):
+        sessions, project_id = room.host.sessions, room.session.project_id
+        spares.want(project_id)
+        spare = await made.receive()
+        listed = await sessions.list(None, None, 10)
+        assert [each.id for each in listed.items] == [room.session.id]
+
+        opened = await sessions.open(project_id, "Mine", None)
+        assert (opened.id, opened.name, opened.base_commit) == (spare.id, "Mine", room.session.base_commit)
+        assert room.host.pool.is_warm(opened.id, "demo")
+        assert [each.id for each in (await sessions.list(None, None, 10)).items] == [opened.id, room.session.id]
+
+        spares.want(project_id)
+        stale = await made.receive()
+        (room.repository / "later.txt").write_text("later")
+        git(room.repository, "add", ".")
+        git(room.repository, "commit", "-q", "-m", "later")
+        after = await sessions.open(project_id, None, None)
+        assert after.id != stale.id
+        assert after.worktree_path is not None
+        assert (Path(after.worktree_path) / "later.txt").exists()
+
+        spares.want(project_id)
+        fresh = await made.receive()
+        assert fresh.base_commit == after.base_commit
+        assert stale.worktree_path is not None
+        assert not Path(stale.worktree_path).exists()
+        assert not room.host.pool.is_warm(stale.id, "demo")
+
+
+@pytest.mark.scenario("sessions: spare sessions go with their project")
+async def test_only_the_projects_used_last_have_spares_and_take_them_along(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room, open_spares(room) as (spares, made):
+        spares.want(room.session.project_id)
+        first = await made.receive()
+        repository = make_repository(tmp_path / "other")
+        other = await room.host.projects.register(NewProject(repo_path=str(repository)))
+        spares.want(other.id)
+        second = await made.receive()
+        with pytest.raises(NotFound):
+            await room.host.sessions.get(first.id)
+
+        await spares.drop(other.id)
+        await room.host.projects.remove(other.id)
+        assert second.worktree_path is not None
+        assert not Path(second.worktree_path).exists()
+        assert second.branch is not None
+        assert second.branch not in git(repository, "branch", "--list", second.branch)
+        assert await room.host.sessions.spares() == ()
