@@ -175,8 +175,12 @@ class Survey:
 
     def _is_blocked(self, path: str) -> bool:
         """Whether something that is no folder stands, and will stand, where a folder has to be."""
-        states = ((parent, self._root.state(parent)) for parent in parents_of(path))
-        return any(state and state.kind != "folder" and parent not in self._vacated for parent, state in states)
+        for parent in parents_of(path):
+            there = self._root.state(parent)
+            if there is None or there.kind != "folder":
+                # nothing below it is reached as things are
+                return there is not None and parent not in self._vacated
+        return False
 
     def _will_be_free(self, path: str, there: FileState) -> bool:
         if there.kind != "folder":

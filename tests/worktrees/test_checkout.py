@@ -151,6 +151,20 @@ async def test_a_folder_that_has_taken_a_files_place_already_is_filled(tmp_path:
     assert {path.name for path in (room.repo / "README.md").rglob("*.md")} == {"mine.md", "new.md"}
 
 
+async def test_a_link_gives_way_to_a_folder_in_a_folder(tmp_path: Path) -> None:
+    def link(repo: Path) -> None:
+        (repo / "way").symlink_to("nowhere")
+        commit_files(repo, {})
+
+    room = await open_room(tmp_path, SAMPLE, link)
+    (room.worktree / "way").unlink()
+    write_files(room.worktree, {"way/far/new.md": "text\n"})
+    await apply(room)
+    assert (room.repo / "way/far/new.md").read_text() == "text\n"
+    await revert(room)
+    assert (room.repo / "way").is_symlink()
+
+
 def edit_same_line(repo: Path) -> None:
     write_files(repo, {"src/long.py": TEXT.replace("line 3\n", "person\n")})
 
