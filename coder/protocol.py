@@ -12,7 +12,7 @@ from coder.model.permissions import PermissionRequest
 from coder.model.sessions import AgentSession, Session
 from coder.model.setups import Setup
 from coder.model.tasks import Attachment, Task
-from coder.model.values import Input, Json, Value
+from coder.model.values import Input, Json, Time, Value
 
 Item = TypeVar("Item")
 
@@ -212,7 +212,10 @@ class ProviderRefresh(Input):
 
 
 class Login(Input):
+    """`in_frame`: the page stands in a page of another site, which asks for a cookie of its own kind."""
+
     token: Annotated[str, Field(min_length=1, max_length=512)]
+    in_frame: bool = False
 
 
 # Frames from the client
@@ -374,3 +377,12 @@ class Health(Value):
     database: Literal["up", "down"]
     dispatcher: Literal["notify", "polling"]
     pool: PoolHealth
+    socket_url: str | None
+    """Where a browser finds the WebSocket; null where it is beside the API."""
+
+
+class SocketTicket(Value):
+    """Opens one WebSocket soon, from an origin that cookies do not reach: offered as a subprotocol `coder.ticket.…`."""
+
+    ticket: str
+    expires_at: Time

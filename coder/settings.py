@@ -1,6 +1,7 @@
 """The host's settings: flags over environment over `config.toml` over defaults. The only reader of the environment."""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,11 @@ from pydantic_settings import (
 
 from coder import resources
 from coder.errors import HostConfigError
+
+# Both stand in the content policy, where a blank or a semicolon would mean something.
+_AUTHORITY = r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+_FRAME_ORIGIN = re.compile(rf"https?://{_AUTHORITY}")
+_SOCKET_URL = re.compile(rf"(wss?://{_AUTHORITY})/[A-Za-z0-9._~/-]*")
 
 
 class ProviderSettings(BaseModel):
@@ -43,6 +49,10 @@ class Settings(BaseSettings):
     """Further host names (no port) that requests may be addressed to."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Further exact origins (scheme://host[:port]) that a browser may come from."""
+    frame_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Exact origins whose pages may show the pane in a frame."""
+    socket_url: str | None = None
+    """Where browsers find the WebSocket, if not beside the pane: ws(s)://host[:port]/path."""
     probe_ttl_ms: int = Field(default=86_400_000, ge=0, validation_alias="PROVIDER_PROBE_TTL_MS")
     pool_idle_ttl_ms: int = Field(default=1_800_000, ge=1, validation_alias="AGENT_POOL_IDLE_TTL_MS")
     pool_max_live: int = Field(default=10, ge=1, validation_alias="AGENT_POOL_MAX_LIVE")
@@ -83,10 +93,25 @@ class Settings(BaseSettings):
             raise ValueError("must be between 1 and 65535, or auto")
         return value
 
-    @field_validator("allowed_hosts", "allowed_origins", "secret_patterns", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", "frame_origins", "secret_patterns", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
         return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("frame_origins", mode="after")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _FRAME_ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is not an origin: scheme://host[:port], without a path")
+        return value
+
+    @field_validator("socket_url", mode="after")
+    @classmethod
+    def _socket(cls, value: str | None) -> str | None:
+        if value is not None and not _SOCKET_URL.fullmatch(value):
+            raise ValueError("must be ws://host[:port]/path or wss://host[:port]/path")
+        return value
 
     @field_validator("home", "providers_path", mode="after")
     @classmethod
@@ -105,6 +130,12 @@ class Settings(BaseSettings):
         home = init_settings().get("home") or env_settings().get("home")
         folder = Path(home) if home else Path(platformdirs.user_state_dir("coder"))
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, folder.expanduser() / "config.toml")
+
+    @property
+    def socket_origin(self) -> str | None:
+        """The part of `socket_url` before its path."""
+        match = _SOCKET_URL.fullmatch(self.socket_url or "")
+        return match[1] if match else None
 
     @property
     def resolved_providers_path(self) -> Path:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
@@ -17,17 +18,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coder.api.bodies import parse_model, read_bytes
 from coder.api.context import Caller, host_of, set_caller
-from coder.api.operations import Nothing, raw
+from coder.api.operations import Call, Nothing, command, raw
 from coder.errors import Forbidden, MalformedBody, NotAuthenticated, TooMany
-from coder.protocol import Login
+from coder.host import Host
+from coder.protocol import Login, SocketTicket
 from coder.settings import Settings
 
 TOKEN_SUBPROTOCOL = "coder.token."
 """A browser cannot set headers on a WebSocket: it may offer this prefix and the token beside `coder.v1`."""
+TICKET_SUBPROTOCOL = "coder.ticket."
+"""The same with what `POST /api/tickets` gave: a pane does not know the token, and its cookie stays on its own host."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _COOKIE_LIFE_S = 30 * 86400
+_TICKET_LIFE_S = 30
 _LOGIN_LIMIT = 1024
 _OPEN = frozenset({("GET", "/api/health"), ("HEAD", "/api/health"), ("POST", "/api/login")})
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
@@ -59,7 +64,7 @@ class Access:
         if not is_guarded(path) or (method, path) in _OPEN:
             return None
         caller = self._identify(connection)
-        if caller.way == "cookie" and (connection.scope["type"] == "websocket" or method not in _SAFE):
+        if caller.way != "token" and (connection.scope["type"] == "websocket" or method not in _SAFE):
             _check_same_site(connection)
         return caller
 
@@ -69,19 +74,30 @@ class Access:
 
     def new_cookie(self) -> str:
         """A cookie value that proves a login. It is not the token: cookies reach every port of a host name."""
-        claim = f"{int(self.clock()) + _COOKIE_LIFE_S}.{secrets.token_urlsafe(12)}"
-        return f"{claim}.{self._sign(claim)}"
+        return self._claim("cookie", _COOKIE_LIFE_S)
 
     def has_login(self, cookie: str) -> bool:
         """Whether the cookie was made by `new_cookie` under this token and is not too old."""
-        claim, _, signature = cookie.rpartition(".")
+        return self._holds("cookie", cookie)
+
+    def new_ticket(self) -> tuple[str, datetime]:
+        """What opens a socket in the next seconds, and until when."""
+        ticket = self._claim("ticket", _TICKET_LIFE_S)
+        return ticket, datetime.fromtimestamp(int(ticket.partition(".")[0]), UTC)
+
+    def _claim(self, purpose: str, life_s: int) -> str:
+        claim = f"{int(self.clock()) + life_s}.{secrets.token_urlsafe(12)}"
+        return f"{claim}.{self._sign(purpose, claim)}"
+
+    def _holds(self, purpose: str, claimed: str) -> bool:
+        claim, _, signature = claimed.rpartition(".")
         until = claim.partition(".")[0]
-        if not hmac.compare_digest(_digest(signature), _digest(self._sign(claim))):
+        if not hmac.compare_digest(_digest(signature), _digest(self._sign(purpose, claim))):
             return False
         return until.isascii() and until.isdigit() and len(until) < 16 and int(until) > self.clock()
 
-    def _sign(self, claim: str) -> str:
-        return hmac.new(self.token.encode(), b"cookie " + claim.encode(), hashlib.sha256).hexdigest()
+    def _sign(self, purpose: str, claim: str) -> str:
+        return hmac.new(self.token.encode(), f"{purpose} {claim}".encode(), hashlib.sha256).hexdigest()
 
     def _check_host(self, connection: HTTPConnection) -> None:
         hosts = Headers(scope=connection.scope).getlist("host")
@@ -121,6 +137,11 @@ class Access:
             if not self.has_token(offered):
                 raise NotAuthenticated("the token is not valid")
             return Caller("token")
+        ticket = _offer(connection, TICKET_SUBPROTOCOL)
+        if ticket is not None:
+            if not self._holds("ticket", ticket):
+                raise NotAuthenticated("the ticket is not valid, or not any more")
+            return Caller("ticket")
         cookie = connection.cookies.get(cookie_name(connection.scope))
         if cookie is None or not self.has_login(cookie):
             raise NotAuthenticated("a token is needed")
@@ -185,20 +206,29 @@ async def log_in(request: Request) -> Response:
         throttle: Throttle = request.app.state.throttle
         throttle.count_failure()
         raise NotAuthenticated("the token is not valid")
-    return _with_cookie(request, access.new_cookie(), _COOKIE_LIFE_S)
+    in_frame = login.in_frame and bool(host_of(request).settings.frame_origins)
+    return _with_cookie(request, access.new_cookie(), _COOKIE_LIFE_S, in_frame=in_frame)
 
 
 async def log_out(request: Request) -> Response:
     parse_model(Nothing, await read_bytes(request, _LOGIN_LIMIT) or b"{}")
-    return _with_cookie(request, "", 0)
+    return _with_cookie(request, "", 0, in_frame=bool(host_of(request).settings.frame_origins))
 
 
-def _with_cookie(request: Request, value: str, life_s: int) -> Response:
+async def give_ticket(host: Host, call: Call[Nothing, Nothing]) -> SocketTicket:
+    ticket, expires_at = access_rules(host.settings, host.token).new_ticket()
+    return SocketTicket(ticket=ticket, expires_at=expires_at)
+
+
+def _with_cookie(request: Request, value: str, life_s: int, *, in_frame: bool) -> Response:
     response = Response(status_code=204)
+    name = cookie_name(request.scope)
     is_secure = request.headers.get("origin", "").startswith("https://")
-    response.set_cookie(
-        cookie_name(request.scope), value, life_s, path="/", httponly=True, samesite="strict", secure=is_secure
-    )
+    response.set_cookie(name, value, life_s, path="/", httponly=True, samesite="strict", secure=is_secure)
+    if in_frame:
+        # A strict cookie is not kept in a frame on another site. This one is, for frames on that site alone.
+        fields = f"Max-Age={life_s}; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"
+        response.headers.append("Set-Cookie", f"{name}={value}; {fields}")
     return response
 
 
@@ -233,9 +263,12 @@ def _bearer(connection: HTTPConnection) -> str | None:
     if authorizations:
         scheme, _, token = authorizations[0].partition(" ")
         return token.strip() if scheme.lower() == "bearer" and len(authorizations) == 1 else ""
+    return _offer(connection, TOKEN_SUBPROTOCOL)
+
+
+def _offer(connection: HTTPConnection, prefix: str) -> str | None:
     offers = connection.scope.get("subprotocols", ())
-    tokens = [offer.removeprefix(TOKEN_SUBPROTOCOL) for offer in offers if offer.startswith(TOKEN_SUBPROTOCOL)]
-    return tokens[0] if tokens else None
+    return next((offer.removeprefix(prefix) for offer in offers if offer.startswith(prefix)), None)
 
 
 def _digest(text: str) -> bytes:
@@ -265,4 +298,15 @@ routes = [
         status=204,
     ),
     raw("POST", "/api/logout", log_out, "Forget the cookie", tag="access", body=Nothing, status=204),
+    command(
+        "POST",
+        "/api/tickets",
+        give_ticket,
+        "Take a ticket for a WebSocket on another origin",
+        tag="access",
+        body=Nothing,
+        query=Nothing,
+        answer=SocketTicket,
+        status=200,
+    ),
 ]

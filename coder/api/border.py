@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -16,26 +17,35 @@ from coder.protocol import SUBPROTOCOL
 
 logger = logging.getLogger(__name__)
 
-_CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "connect-src 'self'; manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
 _HEADERS = {
-    "Content-Security-Policy": _CONTENT_POLICY,
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
-class Border:
-    """ASGI middleware around everything else."""
+def guards_of(frame_origins: Sequence[str] = (), socket_origin: str | None = None) -> Mapping[str, str]:
+    """The headers of every answer: nothing from elsewhere, framed by nobody but pages of these origins."""
+    connected = " ".join(filter(None, ("'self'", socket_origin)))
+    framed_by = " ".join(frame_origins or ("'none'",))
+    policy = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; "
+        f"connect-src {connected}; manifest-src 'self'; "
+        f"frame-ancestors {framed_by}; base-uri 'none'; form-action 'none'"
+    )
+    guards = {**_HEADERS, "Content-Security-Policy": policy}
+    # It knows no list; where there is one, the policy alone must speak.
+    return guards if frame_origins else {**guards, "X-Frame-Options": "DENY"}
 
-    def __init__(self, app: ASGIApp, meter: Meter) -> None:
+
+class Border:
+    """ASGI middleware around everything else. `guards` are headers of every answer that does not set them itself."""
+
+    def __init__(self, app: ASGIApp, meter: Meter, guards: Mapping[str, str] | None = None) -> None:
         self._app = app
         self._meter = meter
+        self._guards = guards_of() if guards is None else guards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -53,7 +63,7 @@ class Border:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _guard(scope, MutableHeaders(scope=message))
+                self._guard(scope, MutableHeaders(scope=message))
             await send(message)
 
         try:
@@ -87,9 +97,8 @@ class Border:
             if not is_closed:
                 await send({"type": "websocket.close", "code": close_code_of(reason), "reason": frame.message[:100]})
 
-
-def _guard(scope: Scope, headers: MutableHeaders) -> None:
-    for name, value in _HEADERS.items():
-        headers.setdefault(name, value)
-    if is_guarded(HTTPConnection(scope).scope["path"]):
-        headers.setdefault("Cache-Control", "no-store")
+    def _guard(self, scope: Scope, headers: MutableHeaders) -> None:
+        for name, value in self._guards.items():
+            headers.setdefault(name, value)
+        if is_guarded(HTTPConnection(scope).scope["path"]):
+            headers.setdefault("Cache-Control", "no-store")

@@ -15,12 +15,12 @@ _CALLER = "coder.caller"
 class Caller:
     """Who proved to hold the token, and how. There is one token, and it may do everything."""
 
-    way: Literal["token", "cookie"]
+    way: Literal["token", "cookie", "ticket"]
 
     @property
     def name(self) -> str:
         """What decisions are recorded under."""
-        return "pane" if self.way == "cookie" else "api"
+        return "api" if self.way == "token" else "pane"
 
 
 def host_of(connection: HTTPConnection) -> Host:

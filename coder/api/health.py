@@ -14,6 +14,7 @@ async def health(host: Host, call: Call[Nothing, Nothing]) -> Health:
         database="up" if is_up else "down",
         dispatcher=host.dispatcher.mode,
         pool=host.pool.health(),
+        socket_url=host.settings.socket_url,
     )
 
 

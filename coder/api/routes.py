@@ -32,7 +32,7 @@ from coder.api import (
     tasks,
 )
 from coder.api.auth import Door, Throttle, access_rules
-from coder.api.border import Border
+from coder.api.border import Border, guards_of
 from coder.api.errors import problem_response
 from coder.api.metrics import TEMPLATE, Meter
 from coder.api.openapi import documentation_routes
@@ -72,9 +72,10 @@ def build_api(host: Host, *, stream_limits: StreamLimits | None = None) -> Starl
     """The ASGI application for an open host: API, WebSocket and pane."""
     meter = Meter()
     access = access_rules(host.settings, host.token)
+    guards = guards_of(host.settings.frame_origins, host.settings.socket_origin)
     app = Starlette(
         routes=[*_resources(all_operations()), *stream.routes],
-        middleware=[Middleware(Border, meter=meter), Middleware(Door, access=access)],
+        middleware=[Middleware(Border, meter=meter, guards=guards), Middleware(Door, access=access)],
         exception_handlers={HTTPException: _answer_http_error},
     )
     app.router.redirect_slashes = False

@@ -18,6 +18,7 @@ PROMISED = """
 GET /api/health
 POST /api/login
 POST /api/logout
+POST /api/tickets
 GET /api/providers/snapshot
 GET /api/providers/config
 PATCH /api/providers/config

@@ -18,6 +18,7 @@ import type {
   Diagnostic,
   Draft,
   FoundFile,
+  Health,
   JournalRecord,
   NewComment,
   NewCommit,
@@ -32,6 +33,7 @@ import type {
   Session,
   SessionPatch,
   Setup,
+  SocketTicket,
   Task,
   TaskPatch,
   TrustedSetup,
@@ -108,8 +110,15 @@ const part = encodeURIComponent;
 
 export type PatchPart = "all" | "applied" | "pending";
 
+/** Whether the pane stands in a page of somebody else. */
+export function isFramed(): boolean {
+  return window.parent !== window;
+}
+
 export const api = {
-  logIn: (token: string) => call<void>("POST", "/api/login", { token }),
+  health: () => call<Health>("GET", "/api/health"),
+  logIn: (token: string) => call<void>("POST", "/api/login", { token, in_frame: isFramed() }),
+  ticket: () => call<SocketTicket>("POST", "/api/tickets", {}),
   logOut: () => call<void>("POST", "/api/logout", {}),
   projects: () => all<Project>("/api/projects"),
   registerProject: (repoPath: string) => call<Project>("POST", "/api/projects", { repo_path: repoPath }),

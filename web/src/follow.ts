@@ -1,7 +1,8 @@
 // What the host tells and the pane follows: the login, the lists, and the live link with its records.
 
-import { Refusal, api, placeOf, wordsOf } from "./api.ts";
+import { Refusal, api, isFramed, placeOf, wordsOf } from "./api.ts";
 import { byId, fold, foldFacts, freshOf, prepend, viewOf, type Facts } from "./fold.ts";
+import { LatePlug } from "./plug.ts";
 import type { Ack, JournalRecord, Session, SnapshotFrame } from "./protocol.ts";
 import { refreshProviders } from "./providers.ts";
 import { Socket, type Command, type Plug } from "./socket.ts";
@@ -18,9 +19,12 @@ const wanted = new Set<string>();
 const followed = new Set<string>();
 const buffers = new Map<string, JournalRecord[]>();
 let flushing = false;
+/** Where the live link is, if not beside the pane. */
+let socketUrl: string | null = null;
 
 const socket = new Socket({
   open: (protocol) => {
+    if (socketUrl) return elsewhere(socketUrl, protocol);
     const url = placeOf("/api/ws");
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     return new WebSocket(url, protocol) as unknown as Plug;
@@ -40,6 +44,12 @@ const socket = new Socket({
     else if (id && frame.retryable) setTimeout(() => followed.has(id) && socket.follow(id), 2_000);
   },
 });
+
+/** Cookies do not reach another origin: there a ticket opens the door. */
+function elsewhere(url: string, protocol: string): Plug {
+  const open = async () => new WebSocket(url, [protocol, `coder.ticket.${(await api.ticket()).ticket}`]) as unknown as Plug;
+  return new LatePlug(open, (error) => (error instanceof Refusal && error.status === 401 ? 4401 : 1006));
+}
 
 // Logging in
 
@@ -67,6 +77,10 @@ export async function logIn(offered: string): Promise<void> {
     askForLogin(isWrong ? "That token is not the one of this host." : wordsOf(error));
     return;
   }
+  if (isFramed() && (await isLoggedIn()) === false) {
+    askForLogin("The browser keeps no login in this frame: on another site that takes https.");
+    return;
+  }
   await enter();
 }
 
@@ -80,6 +94,7 @@ function askForLogin(trouble: string | null): void {
 }
 
 async function enter(): Promise<void> {
+  socketUrl = (await api.health().catch(() => null))?.socket_url ?? null;
   set({ screen: "ready", trouble: null });
   socket.start();
   await Promise.all([refreshLists(), refreshProviders()]);

@@ -406,6 +406,7 @@ export interface Health {
   database: "up" | "down";
   dispatcher: "notify" | "polling";
   pool: PoolHealth;
+  socket_url: string | null;
 }
 
 export interface HostNote {
@@ -437,6 +438,7 @@ export interface Lagged {
 
 export interface Login {
   token: string;
+  in_frame?: boolean;
 }
 
 export interface Mode {
@@ -868,6 +870,11 @@ export interface SnapshotFrame {
   comments: Comment[];
   events: JournalRecord[];
   has_more: boolean;
+}
+
+export interface SocketTicket {
+  ticket: string;
+  expires_at: string;
 }
 
 export interface Subscribe {
