@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -20,8 +21,15 @@ from coder.store import agent_sessions, checkpoints, projects, session_worktrees
 from coder.store.database import Store
 from coder.worktrees import tree
 from coder.worktrees.branch import find_tip
+from coder.worktrees.git import run_in_thread
 from coder.worktrees.opening import open_worktree
-from coder.worktrees.worktree import find_commit, has_unsaved_commits, remove_worktree, restore_worktree
+from coder.worktrees.worktree import (
+    find_commit,
+    has_unsaved_commits,
+    is_worktree,
+    remove_worktree,
+    restore_worktree,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -162,18 +170,26 @@ class Sessions:
                 logger.warning("session not reconciled: %s", error, extra={"session": session.id})
 
     async def restore(self, session: Session) -> bool:
-        """Make the worktree again from its branch where its folder is gone; whether that was so.
+        """Make the worktree again from its branch where its folder is gone, or is a worktree no more; whether so.
 
         Raises:
             GitError: it cannot be made.
         """
-        if session.worktree_path is None or session.branch is None or await anyio.Path(session.worktree_path).is_dir():
+        if session.worktree_path is None or session.branch is None:
+            return False
+        if await run_in_thread(partial(is_worktree, Path(session.worktree_path))):
             return False
         async with self._store.connection() as connection:
             project = await projects.get(connection, session.project_id)
         await restore_worktree(Path(project.repo_path), Path(session.worktree_path), session.branch)
         logger.warning("worktree was gone and is made again from its branch", extra={"session": session.id})
         return True
+
+    async def repair(self, session: Session) -> bool:
+        """As `restore`, but only where the folder is there: somebody has written on in it. Whether so."""
+        if session.worktree_path is None or not await anyio.Path(session.worktree_path).is_dir():
+            return False
+        return await self.restore(session)
 
     async def _take_spare(self, project_id: str, name: str | None, base_ref: str | None) -> Session | None:
         if made := self._spares_in_the_making.get(project_id):
@@ -257,6 +273,7 @@ class Sessions:
             worktree = await session_worktrees.get(connection, session.id)
         if not await anyio.Path(worktree.worktree_path).is_dir():
             return
+        await self.repair(session)
         repo = Path(project.repo_path)
         shadow = await tree.open_shadow(self._shadow_path(session.id), repo, worktree.worktree_path, worktree.base_tree)
         content = await tree.snapshot(shadow)

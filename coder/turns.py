@@ -1,7 +1,8 @@
 """A turn: one task being carried out, from the lease of its agent to the recorded end."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -144,6 +145,7 @@ class Turns:
     async def record_left(self, task: Task) -> None:
         """After a crash: what the interrupted turn had changed by then is its agent's."""
         try:
+            await self._sessions.restore(await self._sessions.get(task.session_id))
             async with self._decisions.survey(task.session_id) as survey:
                 async with self._journal.commit(task.session_id) as commit:
                     await self._decisions.record(commit, survey, agent=task.agent, task_id=task.id)
@@ -197,10 +199,7 @@ class Turns:
         task = turn.task
         session = await self._sessions.get(task.session_id)
         if await self._sessions.restore(session):
-            # their own working folder is the one that is gone
-            await self._pool.close_session(task.session_id)
-            told = Error(code="worktree_restored", message="the session's folder was gone: it is made again")
-            await self._journal.append(task.session_id, told, agent=task.agent, task_id=task.id)
+            await self._tell_restored(task)
         if not self._pool.is_warm(task.session_id, task.agent):
             async with self._journal.commit(task.session_id) as commit:
                 turn.announce(commit)
@@ -298,7 +297,7 @@ class Turns:
         task = turn.task
         state, error = _end_state(turn, result)
         try:
-            async with self._decisions.survey(task.session_id) as found:
+            async with self._survey_at_end(task) as found:
                 await self._store_end(turn, result, state, error, found)
         except (DatabaseAway, WrongState):
             raise
@@ -306,6 +305,25 @@ class Turns:
             logger.exception("changes not recorded", extra=_ids(task))
             trouble = Error(code="snapshot_failed", message=f"the turn's changes could not be recorded: {fault}")
             await self._store_end(turn, result, state, error, None, trouble)
+
+    @asynccontextmanager
+    async def _survey_at_end(self, task: Task) -> AsyncGenerator[Survey]:
+        """What the turn has changed. Where its folder was deleted under it and it wrote on, that comes first."""
+        async with AsyncExitStack() as stack:
+            try:
+                found = await stack.enter_async_context(self._decisions.survey(task.session_id))
+            except Conflict:
+                if not await self._sessions.repair(await self._sessions.get(task.session_id)):
+                    raise
+                await self._tell_restored(task)
+                found = await stack.enter_async_context(self._decisions.survey(task.session_id))
+            yield found
+
+    async def _tell_restored(self, task: Task) -> None:
+        # their own working folder is the one that is gone
+        await self._pool.close_session(task.session_id)
+        told = Error(code="worktree_restored", message="the session's folder was gone: it is made again")
+        await self._journal.append(task.session_id, told, agent=task.agent, task_id=task.id)
 
     async def _store_end(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -13,8 +14,10 @@ from coder.model.sessions import Project, Worktree
 from coder.store import session_worktrees
 from coder.store.database import Store
 from coder.worktrees import tree
+from coder.worktrees.git import run_in_thread
 from coder.worktrees.grounds import Ground, find_ground
 from coder.worktrees.shadow import Shadow
+from coder.worktrees.worktree import is_worktree
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Workspaces:
         """
         async with self._store.connection() as connection:
             worktree, project = await session_worktrees.with_project(connection, session_id)
-        if not await anyio.Path(worktree.worktree_path).is_dir():
+        if not await run_in_thread(partial(is_worktree, worktree.worktree_path)):
             raise Conflict(f"the worktree's folder is gone: {worktree.worktree_path}", code="worktree_gone")
         if not await anyio.Path(project.repo_path).is_dir():
             raise Conflict(f"the repository is not where it was: {project.repo_path}", code="repository_gone")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,15 +110,25 @@ async def prune(repo: Path) -> None:
         await run_git("worktree", "prune", cwd=repo)
 
 
+def is_worktree(path: Path) -> bool:
+    """Whether the folder is there and belongs to a repository. Blocks."""
+    return path.is_dir() and os.path.lexists(path / ".git")
+
+
 async def restore_worktree(repo: Path, path: Path, branch: str) -> None:
     """Check `branch` out into `path` again after the folder was lost; what was not committed is gone.
+
+    Somebody may have written on there and made a plain folder: what is in it stays as it is.
 
     Raises:
         GitError: the branch is gone as well, or something else is at `path`.
     """
     async with hold_folder(await _common_folder(repo)):
         await run_git("worktree", "prune", cwd=repo)
-        await _add(repo, path, "--force", os.fspath(path), checked_ref(branch))
+        if await anyio.Path(path).is_dir():
+            await _adopt(repo, path, checked_ref(branch))
+        else:
+            await _add(repo, path, "--force", os.fspath(path), checked_ref(branch))
 
 
 async def has_unsaved_work(repo: Path, path: Path, branch: str, *, keep_branch: bool = False) -> bool:
@@ -150,6 +161,27 @@ async def _has_changes(path: Path) -> bool:
 async def _add(repo: Path, path: Path, *args: str) -> None:
     await run_in_thread(lambda: path.parent.mkdir(parents=True, exist_ok=True))
     await run_git("worktree", "add", "--quiet", *args, cwd=repo, config=await without_filters(repo))
+
+
+async def _adopt(repo: Path, path: Path, branch: str) -> None:
+    """Make a plain folder the worktree of `branch`: files of the branch that are missing in it come back."""
+    beside = path.parent / f".{path.name}"
+    if await anyio.Path(path).is_symlink():
+        raise GitError(f"a link is in the place of the worktree: {path}")
+    await run_in_thread(lambda: shutil.rmtree(beside, ignore_errors=True))
+    try:
+        # git makes worktrees in empty folders only; it is told afterwards where this one really is
+        await _add(repo, beside / path.name, "--force", "--no-checkout", os.fspath(beside / path.name), branch)
+        await run_in_thread(lambda: (beside / path.name / ".git").replace(path / ".git"))
+        await run_git("worktree", "repair", os.fspath(path), cwd=repo)
+    except OSError as error:
+        raise GitError(f"the folder cannot be made a worktree again: {error.strerror}") from error
+    finally:
+        await run_in_thread(lambda: shutil.rmtree(beside, ignore_errors=True))
+    await run_git("read-tree", "HEAD", cwd=path)
+    # it names the files that are there already and leaves them alone
+    config = await without_filters(path)
+    await run_git("checkout-index", "--all", "--quiet", cwd=path, config=config, accepted=(0, 1, 128))
 
 
 async def _drop(repo: Path, path: Path, branch: str, *, keep_branch: bool = False) -> None:

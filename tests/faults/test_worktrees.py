@@ -9,6 +9,7 @@ import pytest
 from coder.errors import Conflict
 from coder.model.tasks import TaskState
 from coder.testing.ledgers import numbered
+from coder.testing.repositories import git
 from tests.faults.scene import open_scene
 
 
@@ -31,6 +32,31 @@ async def test_a_turn_whose_worktree_is_deleted_ends_and_the_next_one_finds_it_m
         assert (again.state, again.error) == (TaskState.COMPLETED, None)
         assert (scene.worktree / "README.md").exists()
         assert len(scene.agents()) == 1
+
+
+@pytest.mark.scenario("faults: A worktree deleted while its agent writes on")
+async def test_what_an_agent_writes_into_a_folder_that_was_deleted_under_it_is_kept_as_its_own(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_scene(tmp_path, database_url) as scene:
+        await scene.prompt("write kept.txt one")
+        await scene.client.commit(scene.session.id, "keep it", "all")
+        task = await scene.submit(f"{numbered('a', 30, pause_ms=20)}; write new/later.txt two")
+        await scene.saw("<a.5>")
+        shutil.rmtree(scene.worktree)
+        assert (await scene.ended(task)).state is TaskState.COMPLETED
+        await scene.settle()
+        told = [one.event for one in (await scene.client.records(scene.session.id, limit=500))]
+        assert [event.code for event in told if event.type == "error"] == ["worktree_restored"]
+        pending = (await scene.client.changes(scene.session.id)).items
+        assert [(one.file_path, one.agent) for one in pending if one.status == "pending"] == [("new/later.txt", "demo")]
+        assert (scene.worktree / "new/later.txt").read_text().strip() == "two"
+        assert (scene.worktree / "kept.txt").read_text().strip() == "one"
+        assert git(scene.worktree, "status", "--porcelain") == "?? new/"
+        assert git(scene.worktree, "symbolic-ref", "HEAD") == f"refs/heads/{scene.session.branch}"
+        await scene.prompt("write again.txt three")
+        await scene.client.commit(scene.session.id, "all of it", "all")
+        assert git(scene.worktree, "status", "--porcelain") == ""
 
 
 @pytest.mark.scenario("faults: A lock that a dead git left")

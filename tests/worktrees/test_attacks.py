@@ -66,6 +66,10 @@ async def test_a_trap_in_a_commit_is_not_sprung_when_a_worktree_is_made_from_it(
     git(room.repo, "branch", "coder/third", BRANCH)
     await restore_worktree(room.repo, tmp_path / "third", "coder/third")
 
+    (tmp_path / "third" / ".git").unlink()
+    (tmp_path / "third" / "README.md").unlink()
+    await restore_worktree(room.repo, tmp_path / "third", "coder/third")
+
     assert (tmp_path / "third" / "README.md").exists()
     assert not trap.sprung.exists()
 
