@@ -1,13 +1,16 @@
 """Files of a session's worktree, found by name and read."""
 
 from coder.errors import InvalidInput
-from coder.model.files import FoundFile
+from coder.model.files import Folder, FoundFile
 from coder.protocol import Page
 from coder.workspaces import Workspaces
 from coder.worktrees.git import run_in_thread
-from coder.worktrees.listing import find_files
+from coder.worktrees.listing import find_files, list_folder
 from coder.worktrees.names import stored_name
 from coder.worktrees.paths import open_root
+
+FOLDER_LIMIT = 2000
+"""Entries of a folder that are listed at most."""
 
 SIZE_LIMIT = 2 * 1024 * 1024
 """Bytes of a file that are shown at most."""
@@ -29,6 +32,18 @@ class Files:
         workspace = await self._workspaces.look(session_id)
         paths = await find_files(workspace.shadow, query, limit)
         return Page(items=tuple(FoundFile(path=path) for path in paths))
+
+    async def folder(self, session_id: str, path: str) -> Folder:
+        """What is directly in a folder of the worktree; the root's path is empty.
+
+        Raises:
+            NotFound: no such session, it has no worktree, or no such folder.
+            InvalidInput: the path leads out of the worktree, or into `.git`. Conflict: the worktree is gone.
+        """
+        workspace = await self._workspaces.look(session_id)
+        if ".git" in path.split("/"):
+            raise InvalidInput("path names no folder of the worktree", path=path)
+        return await list_folder(workspace.shadow, path.rstrip("/"), FOLDER_LIMIT)
 
     async def read(self, session_id: str, path: str) -> str:
         """The text of a file.

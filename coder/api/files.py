@@ -10,7 +10,7 @@ from coder.api.bodies import parse_query
 from coder.api.context import host_of
 from coder.api.operations import Call, Nothing, raw, read
 from coder.host import Host
-from coder.model.files import FoundFile
+from coder.model.files import Folder, FoundFile
 from coder.model.values import Input
 from coder.protocol import Page
 
@@ -28,6 +28,10 @@ async def find_files(host: Host, call: Call[Nothing, FilesQuery]) -> Page[FoundF
     return await host.files.find(call.path["id"], call.query.query, call.query.limit)
 
 
+async def list_folder(host: Host, call: Call[Nothing, FileQuery]) -> Folder:
+    return await host.files.folder(call.path["id"], call.query.path)
+
+
 async def read_file(request: Request) -> Response:
     path = parse_query(FileQuery, request.scope["query_string"]).path
     return PlainTextResponse(await host_of(request).files.read(request.path_params["id"], path))
@@ -41,6 +45,14 @@ routes = [
         tag="files",
         query=FilesQuery,
         answer=Page[FoundFile],
+    ),
+    read(
+        "/api/sessions/{id}/folder",
+        list_folder,
+        "What is directly in one folder of the worktree; ignored files and `.git` are left out",
+        tag="files",
+        query=FileQuery,
+        answer=Folder,
     ),
     raw(
         "GET",

@@ -1,8 +1,11 @@
 """The files of a worktree by name: what git knows or would take in, never `.git`, never what is ignored."""
 
+import os
 import re
 from collections.abc import Iterable
 
+from coder.errors import NotFound
+from coder.model.files import Folder, FolderEntry, Kind
 from coder.worktrees.git import run_in_thread
 from coder.worktrees.names import shown_name, stored_name
 from coder.worktrees.paths import open_root
@@ -13,6 +16,49 @@ async def find_files(shadow: Shadow, query: str, limit: int) -> list[str]:
     """The names that hold the letters of `query` in their order, the best first; without a query the nearest ones."""
     listed = await shadow.git("ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z")
     return await run_in_thread(lambda: _existing(shadow, _ranked(query, listed.split(b"\0")), limit))
+
+
+async def list_folder(shadow: Shadow, path: str, limit: int) -> Folder:
+    """What is directly in a folder by name, folders first; the root's path is empty.
+
+    Raises:
+        NotFound: there is nothing of that name. PathEscape: it leads out of the worktree.
+    """
+    place = stored_name(path)
+    if path and await run_in_thread(lambda: _stamp(shadow, place)) is None:
+        raise NotFound(f"no such folder: {path}", path=path)
+    under = ("--", f"{place}/") if path else ()
+    command = ("ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z")
+    listed = await shadow.git("--literal-pathspecs", *command, *under)
+    prefix = os.fsencode(f"{place}/") if path else b""
+
+    def collect() -> Folder:
+        kinds = _children(listed.split(b"\0"), prefix)
+        with open_root(shadow.worktree) as root:
+            there = [name for name in kinds if root.stamp(os.fsdecode(prefix + name)) is not None]
+        names = sorted(there, key=lambda name: (kinds[name] == "file", name.lower()))
+        entries = [
+            FolderEntry(path=shown_name(prefix + name), name=shown_name(name), kind=kinds[name])
+            for name in names[:limit]
+        ]
+        return Folder(path=path, entries=tuple(entries), more=len(names) - len(entries))
+
+    return await run_in_thread(collect)
+
+
+def _stamp(shadow: Shadow, place: str) -> tuple[int, ...] | None:
+    with open_root(shadow.worktree) as root:
+        return root.stamp(place)
+
+
+def _children(names: Iterable[bytes], prefix: bytes) -> dict[bytes, Kind]:
+    kinds: dict[bytes, Kind] = {}
+    for full in names:
+        name, slash, rest = full.removeprefix(prefix).partition(b"/")
+        # a nested repository ends with a slash and is not entered
+        if full.startswith(prefix) and name and (rest or not slash):
+            kinds[name] = "folder" if rest else "file"
+    return kinds
 
 
 def _ranked(query: str, names: Iterable[bytes]) -> list[str]:

@@ -40,6 +40,7 @@ DELETE /api/sessions/{id}
 POST /api/sessions/{id}/messages
 GET /api/sessions/{id}/events
 GET /api/sessions/{id}/files
+GET /api/sessions/{id}/folder
 GET /api/sessions/{id}/file
 GET /api/sessions/{id}/draft
 PATCH /api/sessions/{id}/draft

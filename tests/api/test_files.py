@@ -18,11 +18,22 @@ async def find(live: LiveHost, id: str, query: str, limit: int = 50) -> list[str
     return [item["path"] for item in orjson.loads(reply.body)["items"]]
 
 
+async def folder(live: LiveHost, id: str, path: str) -> Reply:
+    return await send_raw(live.url, "GET", f"/api/sessions/{id}/folder?path={quote(path)}", good_headers(live))
+
+
+async def entries(live: LiveHost, id: str, path: str) -> list[str]:
+    reply = await folder(live, id, path)
+    assert reply.status == 200, reply.body
+    return [each["path"] + "/" * (each["kind"] == "folder") for each in orjson.loads(reply.body)["entries"]]
+
+
 async def read(live: LiveHost, id: str, path: str) -> Reply:
     return await send_raw(live.url, "GET", f"/api/sessions/{id}/file?path={quote(path)}", good_headers(live))
 
 
 @pytest.mark.scenario("api: Files are found by letters of their names")
+@pytest.mark.scenario("api: A folder is listed")
 async def test_files_are_found_by_letters_of_their_names(tmp_path: Path, database_url: str):
     async with open_live_host(tmp_path / "home", database_url) as live, live.client() as client:
         session = await open_test_session(client, tmp_path / "repo")
@@ -37,8 +48,15 @@ async def test_files_are_found_by_letters_of_their_names(tmp_path: Path, databas
         assert everything[:2] == [".gitignore", "README.md"]
         assert not [path for path in everything if path.startswith((".git/", "build/"))]
         assert await find(live, session.id, "", limit=1) == [".gitignore"]
+        assert await entries(live, session.id, "") == ["data/", "src/", "tests/", ".gitignore", "README.md"]
+        assert await entries(live, session.id, "src") == ["src/api/", "src/hello.py", "src/store.py"]
+        assert await entries(live, session.id, "build") == []
         (worktree / "README.md").unlink()
+        (worktree / "src/api/stored.py").unlink()
         assert await find(live, session.id, "readme") == []
+        assert "README.md" not in await entries(live, session.id, "")
+        for path, status in (("nothing", 404), ("..", 422), ("src/../../repo", 422), (".git", 422)):
+            assert (await folder(live, session.id, path)).status == status, path
 
 
 @pytest.mark.scenario("api: A file outside the worktree is not read")

@@ -150,7 +150,7 @@ async def test_the_main_job_is_done_on_a_phone(tmp_path: Path, database_url: str
             await expect(page.get_by_role("complementary", name="Changes")).to_contain_text("Nothing is waiting")
             assert (repository / "note.txt").read_text() == "hello\n"
             await page.get_by_role("button", name="Files", exact=True).click()
-            await expect(page.get_by_role("list", name="Files of the worktree")).to_contain_text("note.txt")
+            await expect(page.get_by_role("tree", name="Files of the worktree")).to_contain_text("note.txt")
             await columns.get_by_role("button", name="Sessions").click()
             await axe_finds_nothing(page, "sessions")
             await page.get_by_role("link", name="First session").click()

@@ -34,7 +34,8 @@ async def written(page: Page, text: str, *keys: str) -> None:
 
 @pytest.mark.scenario("pane: Files and commands are completed while one writes")
 @pytest.mark.scenario("pane: Up brings back what was sent before")
-async def test_files_and_commands_are_completed_and_the_past_comes_back(tmp_path: Path, database_url: str):
+@pytest.mark.scenario("pane: The worktree is a tree of folders")
+async def test_files_are_completed_and_walked_through_and_the_past_comes_back(tmp_path: Path, database_url: str):
     repository = make_repository(
         tmp_path / "sample", {"src/store.py": "1\n", "src/api/stored.py": "2\n", "note": "3\n"}
     )
@@ -69,6 +70,30 @@ async def test_files_and_commands_are_completed_and_the_past_comes_back(tmp_path
             await box.press("ArrowDown")
             await box.press("ArrowDown")
             await expect(box).to_have_value("")
+
+            await send(page, "write src/api/new.py 1")
+            await expect(page.get_by_role("group", name="Turn ended: Done")).to_have_count(3)
+            await page.keyboard.press("Alt+f")
+            item = page.get_by_role("tree", name="Files of the worktree").get_by_role("treeitem")
+            await expect(item).to_have_text(["src", "note"])
+            await expect(item.first).to_have_accessible_name("src, with changes")
+            await item.first.focus()
+            await page.keyboard.press("ArrowRight")
+            await expect(item).to_have_text(["src", "api", "store.py", "note"])
+            await page.keyboard.press("ArrowDown")
+            await page.keyboard.press("Enter")
+            await expect(item).to_have_text(["src", "api", "new.pyA", "stored.py", "store.py", "note"])
+            for key in ("ArrowDown", "ArrowDown", "Enter"):
+                await page.keyboard.press(key)
+            text = page.get_by_role("region", name="src/api/stored.py")
+            await expect(text).to_contain_text("2")
+            await page.keyboard.press("Enter")
+            await expect(item.nth(3)).to_be_focused()
+            await page.keyboard.press("ArrowLeft")
+            await expect(item.nth(1)).to_be_focused()
+            await page.reload()
+            await page.get_by_role("button", name="Files", exact=True).click()
+            await expect(item).to_have_text(["src", "api", "new.pyA", "stored.py", "store.py", "note"])
 
 
 @pytest.mark.scenario("pane: Pasted and dropped files go with the prompt")

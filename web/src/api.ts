@@ -17,6 +17,7 @@ import type {
   Decision,
   Diagnostic,
   Draft,
+  Folder,
   FoundFile,
   Health,
   JournalRecord,
@@ -133,6 +134,7 @@ export const api = {
     call<TrustedSetup>("POST", `/api/projects/${part(projectId)}/trust`, { digest }),
   files: async (id: string, query: string, limit: number) =>
     (await call<Page<FoundFile>>("GET", `/api/sessions/${part(id)}/files?limit=${limit}&query=${part(query)}`)).items,
+  folder: (id: string, path: string) => call<Folder>("GET", `/api/sessions/${part(id)}/folder?path=${part(path)}`),
   file: async (id: string, path: string) => (await answered("GET", `/api/sessions/${part(id)}/file?path=${part(path)}`)).text(),
   branch: (id: string) => call<BranchStatus>("GET", `/api/sessions/${part(id)}/branch`),
   commit: (id: string, body: NewCommit, key: string) => call<BranchCommit>("POST", `/api/sessions/${part(id)}/commit`, body, key),

@@ -1,22 +1,72 @@
-// The worktree's files as they are now: found by name, read with colours.
+// The worktree's files as they are now: a tree of folders, found by name, read with colours.
 
 import { ArrowLeft, File, Search } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 
 import { api, wordsOf } from "./api.ts";
 import { CodeBlock } from "./code.tsx";
 import { IconButton, Trouble } from "./controls.tsx";
+import type { Facts } from "./fold.ts";
+import { useKept } from "./kept.ts";
 import type { FoundFile } from "./protocol.ts";
 import { languageOf } from "./diff/language.ts";
 import { Plain } from "./plain.tsx";
 import { Wait } from "./tool.tsx";
+import { Tree } from "./tree.tsx";
 
 const SOON = 120;
 
-/** `moved` changes whenever a turn may have changed files. */
-export default function Files({ id, moved }: { id: string; moved: string }) {
+interface FilesProps {
+  id: string;
+  /** Changes whenever a turn may have changed files. */
+  moved: string;
+  changes: Facts["changes"];
+}
+
+export default function Files({ id, moved, changes }: FilesProps) {
   const [query, setQuery] = useState("");
-  const [open, setOpen] = useState<string | null>(null);
+  const [file, setFile] = useState<string | null>(null);
+  const [folders, setFolders] = useKept<string[]>(`coder.folders.${id}`, []);
+  const open = useMemo(() => new Set(folders), [folders]);
+  const changed = useMemo(
+    () => new Map(Object.values(changes).filter(({ status }) => status === "pending").map((change) => [change.file_path, change.operation])),
+    [changes],
+  );
+  const fold = (path: string, isOpen: boolean) => setFolders(isOpen ? [...folders, path] : folders.filter((one) => one !== path));
+  const list = useRef<HTMLDivElement>(null);
+  const goBack = () => {
+    flushSync(() => setFile(null));
+    const find = (what: string) => list.current?.querySelector<HTMLElement>(what);
+    (find('[role="treeitem"][tabindex="0"]') ?? find("input"))?.focus();
+  };
+  return (
+    <>
+      {file !== null && <Text id={id} path={file} moved={moved} onBack={goBack} />}
+      <div ref={list} hidden={file !== null}>
+        <label className="m-2.5 flex h-8 items-center gap-2 rounded-md border border-line-strong bg-raised px-2 focus-within:border-live">
+          <Search aria-hidden className="size-3.5 shrink-0 text-faint" />
+          <input
+            type="search"
+            aria-label="Find a file"
+            placeholder="Some letters of a name"
+            value={query}
+            onChange={(event) => setQuery(event.target.value)}
+            className="min-w-0 flex-1 bg-transparent text-xs outline-none"
+          />
+        </label>
+        {query.trim() ? (
+          <Found id={id} query={query} moved={moved} onFile={setFile} />
+        ) : (
+          <Tree id={id} moved={moved} open={open} onFold={fold} changed={changed} onFile={setFile} />
+        )}
+      </div>
+    </>
+  );
+}
+
+/** Files by letters of their names, asked for when one has stopped writing. */
+function Found({ id, query, moved, onFile }: { id: string; query: string; moved: string; onFile: (path: string) => void }) {
   const [files, setFiles] = useState<readonly FoundFile[] | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
   useEffect(() => {
@@ -36,33 +86,21 @@ export default function Files({ id, moved }: { id: string; moved: string }) {
       clearTimeout(timer);
     };
   }, [id, query, moved]);
-  if (open !== null) return <Text id={id} path={open} moved={moved} onBack={() => setOpen(null)} />;
   return (
-    <div className="flex flex-col">
-      <label className="m-2.5 flex h-8 items-center gap-2 rounded-md border border-line-strong bg-raised px-2 focus-within:border-live">
-        <Search aria-hidden className="size-3.5 shrink-0 text-faint" />
-        <input
-          type="search"
-          aria-label="Find a file"
-          placeholder="Some letters of a name"
-          value={query}
-          onChange={(event) => setQuery(event.target.value)}
-          className="min-w-0 flex-1 bg-transparent text-xs outline-none"
-        />
-      </label>
+    <>
       {trouble && (
         <div className="px-2.5">
           <Trouble words={trouble} />
         </div>
       )}
       {files === null && !trouble && <Wait />}
-      {files?.length === 0 && <p className="px-4 py-6 text-center text-soft">{query ? "No file is called that." : "The worktree has no files yet."}</p>}
-      <ul aria-label="Files of the worktree" className="px-1.5 pb-3">
+      {files?.length === 0 && <p className="px-4 py-6 text-center text-soft">No file is called that.</p>}
+      <ul aria-label="Files found" className="px-1.5 pb-3">
         {files?.map(({ path }) => (
           <li key={path}>
             <button
               type="button"
-              onClick={() => setOpen(path)}
+              onClick={() => onFile(path)}
               className="flex min-h-7 w-full items-center gap-2 rounded-md px-2 text-left font-mono text-xs hover:bg-hover"
             >
               <File aria-hidden className="size-3.5 shrink-0 text-faint" />
@@ -73,7 +111,7 @@ export default function Files({ id, moved }: { id: string; moved: string }) {
           </li>
         ))}
       </ul>
-    </div>
+    </>
   );
 }
 
@@ -97,7 +135,7 @@ function Text({ id, path, moved, onBack }: { id: string; path: string; moved: st
   return (
     <section aria-label={path} className="flex flex-col">
       <div className="sticky top-0 z-10 flex items-center gap-2 border-b border-line bg-surface px-2 py-1.5">
-        <IconButton label="Back to all files" onClick={onBack}>
+        <IconButton autoFocus label="Back to all files" onClick={onBack}>
           <ArrowLeft aria-hidden className="size-4" />
         </IconButton>
         <h3 className="min-w-0 truncate font-mono text-xs">

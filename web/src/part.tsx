@@ -4,6 +4,7 @@ import { FileDiff, FolderTree, ListChecks, SquareTerminal, X, type LucideIcon } 
 import { Suspense, lazy, type ReactNode } from "react";
 
 import { useAction, type ActionId } from "./actions.ts";
+import { newestEnd } from "./calls.ts";
 import { Changes } from "./changes/panel.tsx";
 import { Button, IconButton } from "./controls.tsx";
 import type { PlanItem, ToolItem, View } from "./fold.ts";
@@ -87,7 +88,7 @@ export function PartPanel({ id, view }: { id: string; view: View }) {
       return (
         <Framed word="Files" onClose={onClose}>
           <Suspense fallback={<Wait />}>
-            <Files id={id} moved={String(view.facts.movedAt)} />
+            <Files key={id} id={id} moved={`${view.facts.movedAt} ${newestEnd(view.facts)}`} changes={view.facts.changes} />
           </Suspense>
         </Framed>
       );

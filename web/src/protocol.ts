@@ -396,6 +396,18 @@ export interface FileDifference {
   deleted_lines: number;
 }
 
+export interface Folder {
+  path: string;
+  entries: FolderEntry[];
+  more: number;
+}
+
+export interface FolderEntry {
+  path: string;
+  name: string;
+  kind: "folder" | "file";
+}
+
 export interface FoundFile {
   path: string;
 }
