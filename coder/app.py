@@ -2,12 +2,10 @@
 
 import contextlib
 import logging
-import math
 import os
 import resource
 import signal
 import socket
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from coder.api.stream import StreamLimits
 from coder.errors import HostConfigError
 from coder.homes import hold_home
 from coder.host import Host, open_host
+from coder.logs import set_up
 from coder.settings import Settings
 from coder.tokens import load_token
 
@@ -106,34 +105,12 @@ def run(settings: Settings) -> None:
     Raises:
         HostConfigError: it cannot start as it is set up.
     """
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("asyncio").addFilter(_Seldom())
+    set_up(settings.log_level, settings.log_format)
     _raise_file_limit()
-    # one line per connection is the server's idea of news
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         anyio.run(serve, settings, _print_login)
     except BaseExceptionGroup as group:
         raise _configuration_fault(group) or group from group
-
-
-class _Seldom(logging.Filter):
-    """Lets a line through that was not there a moment ago: out of files, asyncio repeats itself without end."""
-
-    def __init__(self, seconds: float = 10.0) -> None:
-        super().__init__()
-        self._seconds = seconds
-        self._last: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        head = record.getMessage().partition("\n")[0]
-        moment = time.monotonic()
-        if moment - self._last.get(head, -math.inf) < self._seconds:
-            return False
-        if len(self._last) > 100:
-            self._last.clear()
-        self._last[head] = moment
-        return True
 
 
 def _raise_file_limit() -> None:

@@ -30,6 +30,7 @@ from coder.model.tasks import ENDED, Task, TaskState
 from coder.model.values import Json
 from coder.protocol import (
     DRAINING,
+    STILL,
     SUBPROTOCOL,
     ApplyChange,
     ApplyChanges,
@@ -141,7 +142,13 @@ class Client:
         await self._http.__aexit__(kind, error, trace)
 
     async def health(self) -> Health:
-        return await self._get(Health, "/api/health")
+        """How the host is; its troubles are no error."""
+        response = await self._ask("GET", "/api/health")
+        return _parsed(Health, response) if response.status_code == 503 else _parsed(Health, _accepted(response))
+
+    async def metrics(self) -> str:
+        """The host's figures as Prometheus reads them."""
+        return (await self._send("GET", "/metrics")).text
 
     async def projects(self, cursor: str | None = None, limit: int = 100) -> Page[Project]:
         return await self._get(Page[Project], "/api/projects", cursor=cursor, limit=limit)
@@ -447,20 +454,34 @@ class Client:
         query: Mapping[str, str | int | None] | None = None,
         key: str | None = None,
     ) -> httpx2.Response:
+        return _accepted(await self._ask(method, path, body, query=query, key=key))
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None = None,
+        *,
+        query: Mapping[str, str | int | None] | None = None,
+        key: str | None = None,
+    ) -> httpx2.Response:
         content = None if body is None else body.model_dump_json(exclude_unset=True)
         headers = {"Content-Type": "application/json"} if content else {}
         if key is not None:
             headers["Idempotency-Key"] = key
         params = {name: str(value) for name, value in (query or {}).items() if value is not None}
         try:
-            response = await self._http.request(method, path, content=content, headers=headers, params=params)
+            return await self._http.request(method, path, content=content, headers=headers, params=params)
         except httpx2.TimeoutException as error:
             raise Unavailable(f"the host at {self._url} does not answer", code=UNREACHABLE) from error
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise Unavailable(f"no host answers at {self._url}", code=UNREACHABLE) from error
-        if response.status_code >= 400:
-            raise _error_of(response)
-        return response
+
+
+def _accepted(response: httpx2.Response) -> httpx2.Response:
+    if response.status_code >= 400:
+        raise _error_of(response)
+    return response
 
 
 class _Following:
@@ -540,7 +561,7 @@ class _Following:
                     await self._subscribe(socket)
                 case PingFrame():
                     await socket.send(Pong().model_dump_json())
-                case ErrorFrame(code=code) if code == DRAINING:
+                case ErrorFrame(code=code) if code in (DRAINING, STILL):
                     pass
                 case ErrorFrame(retryable=True):
                     return

@@ -1,6 +1,7 @@
 """The dispatcher: the queue of tasks, and which has its turn. Woken by LISTEN, with a slow poll as the safety net."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Literal
@@ -38,6 +39,7 @@ from coder.providers.probes import ways_to_sign_in
 from coder.providers.providers import Providers
 from coder.sessions import Sessions
 from coder.setups import Setups
+from coder.space import Space
 from coder.store import agent_sessions, tasks
 from coder.store.database import Store
 from coder.turns import Turn, Turns, session_options
@@ -71,6 +73,7 @@ class Dispatcher:
         mode: Callable[[], Literal["notify", "polling"]],
         poll_seconds: float = POLL_SECONDS,
         max_queue: int = 100,
+        space: Space | None = None,
     ) -> None:
         self._group = group
         self._store = store
@@ -85,6 +88,8 @@ class Dispatcher:
         self._mode = mode
         self._poll_seconds = poll_seconds
         self._max_queue = max_queue
+        self._space = space
+        self._looked_at: float | None = None
         self._work = anyio.Event()
         self._running: dict[str, Turn] = {}
         self._is_stopping = False
@@ -99,6 +104,10 @@ class Dispatcher:
     def running(self) -> int:
         """How many turns are running."""
         return len(self._running)
+
+    def seconds_since_look(self) -> float | None:
+        """Since it last looked for something to claim; None while it does not run."""
+        return None if self._looked_at is None else time.monotonic() - self._looked_at
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -119,11 +128,14 @@ class Dispatcher:
 
         Raises:
             NotFound: no such session or agent. AgentUnavailable: the agent is disabled or not installed.
-            InvalidInput: the agent is known not to take an attachment. Unavailable: the host is shutting down.
+            InvalidInput: the agent is known not to take an attachment. Unavailable: the host is shutting down, or
+                `disk_full`.
             IdempotencyMismatch: the key came before with another body. TooMany: as many as may wait in a session do.
         """
         if self._is_stopping:
             raise Unavailable("the host is shutting down")
+        if self._space is not None:
+            self._space.refuse_without()
         self._providers.require_usable(wish.agent)
         await self._refuse_attachments(wish)
         await self._sessions.get(wish.session_id)
@@ -263,16 +275,20 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Claim and start turns until stopped."""
-        while not self._is_stopping:
-            self._work = anyio.Event()
-            try:
-                await self._claim_all()
-            except Unavailable as error:
-                logger.warning("dispatch waits for the database: %s", error)
-            except Exception:
-                logger.exception("claiming failed and is tried again")
-            with anyio.move_on_after(self._poll_seconds):
-                await self._work.wait()
+        try:
+            while not self._is_stopping:
+                self._work = anyio.Event()
+                self._looked_at = time.monotonic()
+                try:
+                    await self._claim_all()
+                except Unavailable as error:
+                    logger.warning("dispatch waits for the database: %s", error)
+                except Exception:
+                    logger.exception("claiming failed and is tried again")
+                with anyio.move_on_after(self._poll_seconds):
+                    await self._work.wait()
+        finally:
+            self._looked_at = None
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more, give running turns `grace` seconds, then cancel them and wait for their ends."""
@@ -291,7 +307,7 @@ class Dispatcher:
     async def _claim_all(self) -> None:
         if self._is_in_doubt:
             await self._adopt()
-        while not self._is_stopping:
+        while not self._is_stopping and self._has_room():
             self._is_in_doubt = True
             async with self._store.connection() as connection:
                 task = await tasks.claim(connection, self._store.run_id)
@@ -299,6 +315,10 @@ class Dispatcher:
             if task is None:
                 return
             self._begin(task)
+
+    def _has_room(self) -> bool:
+        """What runs already needs what is left of the disk."""
+        return self._space is None or self._space.has_room()
 
     async def _adopt(self) -> None:
         """Begin what was claimed by a commit that the host never heard of: nobody else would."""

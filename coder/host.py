@@ -37,13 +37,16 @@ from coder.rejections import Rejections
 from coder.sessions import Sessions
 from coder.settings import Settings, inherited_environment
 from coder.setups import Setups, open_setups
+from coder.space import Space
 from coder.spares import Spares
+from coder.standstill import open_standstill
 from coder.store import idempotency, tasks
 from coder.store.database import Store, open_store
 from coder.store.embedded import open_embedded
 from coder.store.notify import open_listener
 from coder.targets import Targets
 from coder.turns import Turns
+from coder.vitals import Vitals
 from coder.workspaces import Workspaces
 
 KEPT_KEYS = timedelta(days=7)
@@ -76,6 +79,8 @@ class Host:
     sessions: Sessions
     setups: Setups
     dispatcher: Dispatcher
+    turns: Turns
+    vitals: Vitals
     draining: anyio.Event = field(default_factory=anyio.Event)
     closing: anyio.Event = field(default_factory=anyio.Event)
 
@@ -113,6 +118,8 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
     environment = inherited_environment()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        standstill = await enter(open_standstill())
+        space = Space(settings.home, settings.disk_reserve_mb * 1024 * 1024)
         url = settings.database_url or await enter(open_embedded(settings.home / "database"))
         store = await enter(open_store(url, run_id=run_id))
         supervisor = await enter(open_supervisor(settings.home, run_id))
@@ -186,10 +193,12 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             end_work=end_work,
             was_opened=was_opened,
             limit=settings.max_sessions,
+            space=space,
         )
         group = await enter(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
         hand_edits = HandEdits(journal, decisions)
+        turns = Turns(store, journal, pool, permissions, decisions, checkpoints, sessions, providers, hand_edits)
         dispatcher = Dispatcher(
             group,
             store,
@@ -197,12 +206,13 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             pool,
             permissions,
             sessions,
-            Turns(store, journal, pool, permissions, decisions, checkpoints, sessions, providers, hand_edits),
+            turns,
             providers,
             setups,
             hand_edits,
             mode=lambda: listener.mode,
             max_queue=settings.max_queue,
+            space=space,
         )
         spares = Spares(sessions, partial(_warm_spare, store, pool, dispatcher), limit=settings.spare_sessions, delay=3)
         listener = await enter(open_listener(url, "tasks_new", dispatcher.wake))
@@ -237,6 +247,8 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
             sessions=sessions,
             setups=setups,
             dispatcher=dispatcher,
+            turns=turns,
+            vitals=Vitals(store, journal, dispatcher, standstill, space),
         )
         await _reconcile(host)
         group.start_soon(dispatcher.run)

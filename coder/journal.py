@@ -24,6 +24,7 @@ from coder.session_log import SessionLog, encode
 from coder.store import agent_sessions, changes, comments, events, permissions, sessions, setups, tasks
 from coder.store.database import Store
 from coder.store.text import encode_model
+from coder.tallies import JournalTally
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ class Journal:
         self._flushed = anyio.Event()
         self._closing = anyio.Event()
         self._ended = anyio.Event()
+        self.tally = JournalTally()
 
     async def append(
         self, session_id: str, event: AgentEvent, *, agent: str | None = None, task_id: str | None = None
@@ -289,6 +291,11 @@ class Journal:
         """How much has been shown but not stored yet, over all sessions."""
         return sum(log.pending_bytes for log in self._logs.values())
 
+    def lag_seconds(self) -> float:
+        """How long the oldest record that was shown has been waiting to be stored."""
+        waiting = [log.pending[0].at for log in self._logs.values() if log.pending]
+        return max(0.0, (now() - min(waiting)).total_seconds()) if waiting else 0.0
+
     async def run(self) -> None:
         """Store what was appended, in batches, until `close`."""
         try:
@@ -329,6 +336,7 @@ class Journal:
         for _, encoded in rows:
             log.show(encoded)
         log.mark_stored(log.last_seq, self._limits.ring_bytes)
+        self.tally.records += len(rows)
         log.wake()
         self._announce_flush()
 
@@ -366,6 +374,8 @@ class Journal:
             for log in held:
                 log.writing.release()
             self._announce_flush()
+        self.tally.batches += 1
+        self.tally.refused_batches += bool(failed)
         for log in failed:
             log.is_unsure = True
             self._mark_dirty(log)
@@ -409,6 +419,7 @@ class Journal:
             return
         for log in logs:
             if log.session_id in batches:
+                self.tally.records += len(batches[log.session_id])
                 for row in replaced.get(log.session_id, []):
                     log.replace(row)
                 log.mark_stored(batches[log.session_id][-1].seq, self._limits.ring_bytes)

@@ -15,6 +15,7 @@ from coder.model.values import new_id, now
 from coder.protocol import Page
 from coder.store import permissions
 from coder.store.database import Store
+from coder.tallies import PermissionTally
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,12 @@ class Permissions:
         self._journal = journal
         self._timeout = timeout
         self._waiting: dict[str, _Waiter] = {}
+        self.tally = PermissionTally()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests nobody has decided yet."""
+        return len(self._waiting)
 
     async def ask(
         self, session_id: str, task_id: str, agent: str, tool_call: ToolCall, options: tuple[PermissionOption, ...]
@@ -113,6 +120,8 @@ class Permissions:
                 agent=request.agent,
                 task_id=request.task_id,
             )
+        self.tally.outcomes[status] += 1
+        self.tally.waits.note((now() - request.created_at).total_seconds())
         if waiter := self._waiting.get(request.id):
             waiter.outcome = outcome
             waiter.decided.set()

@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from coder.backends.base import AgentBackend, AgentSessionHandle, SessionOptions
 from coder.errors import AgentDied, AgentError, AgentUnavailable, AuthRequired, CoderError, Conflict, Unavailable
 from coder.journal import Journal
+from coder.logs import about
 from coder.model.checkpoints import ConversationPoint
 from coder.model.events import AgentStatusChanged
 from coder.model.sessions import AgentSession, AgentSessionStatus, AgentStatus
@@ -20,6 +21,7 @@ from coder.model.values import now
 from coder.protocol import PoolHealth
 from coder.store import agent_sessions
 from coder.store.database import Store
+from coder.tallies import PoolTally
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +136,7 @@ class AgentPool:
         self._slots: dict[Key, _Slot] = {}
         self._budgets: dict[Key, _Budget] = {}
         self._is_closing = False
+        self.tally = PoolTally()
 
     @asynccontextmanager
     async def lease(self, options: SessionOptions) -> AsyncGenerator[Lease]:
@@ -142,11 +145,13 @@ class AgentPool:
         Raises:
             AgentError: it could not be started; AgentUnavailable while the key's restart budget is spent.
         """
-        slot = self._slot_for(options)
+        slot, begun = self._slot_for(options), self._clock()
+        waits = self.tally.warm if slot.is_warm else self.tally.cold
         slot.leases += 1
         try:
             await slot.ready.wait()
             async with slot.turn:
+                waits.note(self._clock() - begun)
                 if slot.error or slot.backend is None or slot.handle is None or slot.gone.is_set():
                     raise slot.error or AgentDied(f"{options.agent} ended before the turn began")
                 yield Lease(slot.backend, slot.handle)
@@ -254,6 +259,7 @@ class AgentPool:
                 f"{options.agent} died {DEATHS} times; it is tried again after {CALM:.0f} s of calm",
                 code="agent_unhealthy",
             )
+        self.tally.restarts += budget.in_a_row > 0
         predecessor, slot = slot, _Slot(key, options, last_used=self._clock())
         self._slots[key] = slot
         self._make_room()
@@ -280,6 +286,12 @@ class AgentPool:
 
     async def _hold(self, slot: _Slot, predecessor: _Slot | None) -> None:
         """The slot's whole life, in one task: open, wait, dispose."""
+        session_id, agent = slot.key
+        # not about the task that happened to be the first
+        with about(session=session_id, agent=agent):
+            await self._live(slot, predecessor)
+
+    async def _live(self, slot: _Slot, predecessor: _Slot | None) -> None:
         if predecessor is not None:
             await predecessor.recorded.wait()
         session_id, agent = slot.key
@@ -309,6 +321,7 @@ class AgentPool:
 
     async def _start(self, slot: _Slot, backend: AgentBackend) -> None:
         session_id, agent = slot.key
+        begun = self._clock()
         async with self._spawning:
             async with self._store.connection() as connection:
                 row = await agent_sessions.find(connection, session_id, agent)
@@ -317,6 +330,8 @@ class AgentPool:
             await self._tell(slot.key, "waking" if point.agent_session_id else "starting")
             options = replace(slot.options, resume_token=point.agent_session_id, resume_before=point.before)
             handle = await backend.ensure_session(options)
+        spread = self.tally.resumed_starts if handle.is_resumed else self.tally.fresh_starts
+        spread.note(self._clock() - begun)
         can_steer = backend.capabilities.steer
         async with self._journal.commit(session_id) as commit:
             await agent_sessions.upsert(
@@ -359,6 +374,11 @@ class AgentPool:
 
     async def _record_end(self, slot: _Slot, ending: AgentSessionStatus) -> None:
         session_id, agent = slot.key
+        if ending is AgentSessionStatus.CRASHED:
+            self.tally.crashed += slot.handle is not None
+            self.tally.failed_starts += slot.handle is None
+            what = "died" if slot.handle else "did not start"
+            logger.warning("agent %s: %s", what, slot.error or "no reason known")
         if ending is AgentSessionStatus.CRASHED and not isinstance(slot.error, AuthRequired | AgentUnavailable):
             self._budgets.setdefault(slot.key, _Budget()).died(self._clock())
         message = str(slot.error) if slot.error else None

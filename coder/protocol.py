@@ -19,6 +19,8 @@ Item = TypeVar("Item")
 SUBPROTOCOL = "coder.v1"
 DRAINING = "draining"
 """Code of the error frame that says that the host is stopping; the socket stays open while running turns end."""
+STILL = "host_stalled"
+"""Code of the error frame that says that nothing went on for a while; nothing was lost, and it goes on now."""
 PROTOCOL_VERSION = 1
 
 INPUT_LIMIT = 256 * 1024
@@ -371,7 +373,16 @@ class PoolHealth(Value):
     limit: int
 
 
+class Trouble(Value):
+    """Why a host does not work as it should."""
+
+    reason: Literal["database_away", "dispatcher_stopped", "journal_not_writing", "loop_stalled", "disk_nearly_full"]
+    message: str
+
+
 class Health(Value):
+    """`degraded` has `troubles` and comes with status 503."""
+
     status: Literal["ok", "degraded", "draining"]
     version: str
     database: Literal["up", "down"]
@@ -379,6 +390,7 @@ class Health(Value):
     pool: PoolHealth
     socket_url: str | None
     """Where a browser finds the WebSocket; null where it is beside the API."""
+    troubles: tuple[Trouble, ...] = ()
 
 
 class SocketTicket(Value):

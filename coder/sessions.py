@@ -17,6 +17,7 @@ from coder.model.sessions import AgentSession, Project, Session, SessionState, W
 from coder.model.values import new_id, now, short_id
 from coder.protocol import Page, SessionPatch
 from coder.setups import Setups
+from coder.space import Space
 from coder.store import agent_sessions, checkpoints, projects, session_worktrees, sessions
 from coder.store.database import Store
 from coder.worktrees import tree
@@ -56,6 +57,7 @@ class Sessions:
         was_opened: Callable[[str], None] = lambda _: None,
         agents_folder: Path | None = None,
         limit: int = 500,
+        space: Space | None = None,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -67,6 +69,7 @@ class Sessions:
         self._agents_folder = agents_folder
         self._limit = limit
         self._spares_in_the_making: dict[str, anyio.Event] = {}
+        self._space = space
 
     async def open(self, project_id: str, name: str | None, base_ref: str | None) -> Session:
         """A new session, answered when its worktree is ready on branch `coder/<short id>`.
@@ -74,7 +77,9 @@ class Sessions:
         Raises:
             NotFound: no such project. UnusableRepository: no worktree can be made from it.
             InvalidInput: `base_ref` names no commit. TooMany: there are `limit` sessions already.
+            Unavailable: `disk_full`.
         """
+        self._refuse_without_room()
         session = await self._take_spare(project_id, name, base_ref)
         if session is None:
             session = await self._open(project_id, name, base_ref)
@@ -87,12 +92,17 @@ class Sessions:
         Raises:
             NotFound, UnusableRepository: as `open`.
         """
+        self._refuse_without_room()
         made = self._spares_in_the_making[project_id] = anyio.Event()
         try:
             return await self._open(project_id, None, None, is_spare=True)
         finally:
             made.set()
             del self._spares_in_the_making[project_id]
+
+    def _refuse_without_room(self) -> None:
+        if self._space is not None:
+            self._space.refuse_without()
 
     async def spares(self) -> Sequence[Session]:
         """Sessions that nobody has asked for yet, newest first."""

@@ -18,6 +18,7 @@ from pydantic_settings import (
 
 from coder import resources
 from coder.errors import HostConfigError
+from coder.logs import LogFormat
 
 # Both stand in the content policy, where a blank or a semicolon would mean something.
 _AUTHORITY = r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
@@ -45,6 +46,8 @@ class Settings(BaseSettings):
     database_url: str | None = None
     providers_path: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: LogFormat = "text"
+    """`json` is one object a line."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further host names (no port) that requests may be addressed to."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -81,6 +84,8 @@ class Settings(BaseSettings):
     """In so many projects, those used last, the next session is made ahead: worktree, and agent where there is room."""
     max_queue: int = Field(default=100, ge=1)
     """Prompts that may wait in one session."""
+    disk_reserve_mb: int = Field(default=200, ge=0)
+    """With less room than this on the home's disk no new work is taken."""
     shutdown_grace: float = Field(default=10, ge=0)
     providers: ProviderSettings = Field(default_factory=ProviderSettings)
 

@@ -15,6 +15,7 @@ from coder.errors import AuthRequired, CoderError, Conflict, DatabaseAway, Wrong
 from coder.failpoints import failpoint
 from coder.hand_edits import HandEdits
 from coder.journal import Commit, Journal
+from coder.logs import about
 from coder.model.events import (
     AgentEvent,
     AgentStatusChanged,
@@ -31,6 +32,7 @@ from coder.model.permissions import PermissionOption, PermissionOutcome
 from coder.model.sessions import AgentSessionStatus, Session
 from coder.model.tasks import Fault, Task, TaskState
 from coder.model.tool_calls import ToolCall
+from coder.model.values import now
 from coder.notes import tell
 from coder.permissions import Permissions
 from coder.pool import AgentPool, Lease
@@ -39,6 +41,7 @@ from coder.providers.providers import Providers
 from coder.sessions import Sessions
 from coder.store import agent_sessions, tasks
 from coder.store.database import Store
+from coder.tallies import TurnTally
 from coder.worktrees.refusals import LeftOut
 
 logger = logging.getLogger(__name__)
@@ -119,11 +122,17 @@ class Turns:
         self._left_out: dict[str, tuple[LeftOut, ...]] = {}
         """What was last told of each session whose snapshots lack files."""
         self._providers = providers
+        self.tally = TurnTally()
         self._hand_edits = hand_edits
 
     async def carry_out(self, turn: Turn) -> None:
         """The whole turn. Whatever happens in it ends up in its record; nothing is raised."""
-        task = turn.task
+        with about(**_ids(turn.task)):
+            await self._carry_out(turn)
+
+    async def _carry_out(self, turn: Turn) -> None:
+        task, begun = turn.task, now()
+        self.tally.queued.note((begun - task.created_at).total_seconds())
         try:
             try:
                 result = await self._result_of(turn)
@@ -133,6 +142,7 @@ class Turns:
             failpoint("turn.answered")
             await self._until_stored(lambda: self._permissions.cancel_open(task.id))
             await self._until_stored(lambda: self._finish(turn, result))
+            self._count(turn, result, (now() - begun).total_seconds())
             failpoint("turn.ended")
             await self._decisions.auto_apply(task.session_id)
         except CoderError as error:
@@ -141,6 +151,12 @@ class Turns:
             logger.exception("a turn's end was not recorded", extra=_ids(task))
         finally:
             turn.done.set()
+
+    def _count(self, turn: Turn, result: TurnResult, seconds: float) -> None:
+        state, error = _end_state(turn, result)
+        self.tally.ends[state, error.code if error else "none"] += 1
+        self.tally.seconds.note(seconds)
+        logger.info("turn %s after %.1f s", state, seconds, extra={"code": error.code} if error else None)
 
     async def record_left(self, task: Task) -> None:
         """After a crash: what the interrupted turn had changed by then is its agent's."""

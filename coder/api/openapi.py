@@ -135,9 +135,11 @@ def _responses(operation: Operation, schemas: _Schemas) -> _Schema:
         content[JSON_TYPE] = {"schema": schemas[operation.answer.__name__, "serialization"]}
     if content and operation.status != 204:
         success["content"] = content
+    failing: _Schema = {} if operation.failing is None else {str(operation.failing): success}
     problem: _Schema = {"schema": schemas[Problem.__name__, "serialization"]}
     return {
         str(operation.status): success,
+        **failing,
         "default": {"description": "A problem (RFC 9457) with a stable code", "content": {PROBLEM_TYPE: problem}},
     }
 

@@ -54,6 +54,8 @@ class Operation:
     media_types: tuple[str, ...]
     is_open: bool
     takes_key: bool
+    failing: int | None = None
+    """A status that comes with the same answer, where that tells of trouble."""
 
 
 def read(
@@ -130,6 +132,7 @@ def raw(
     status: int = 200,
     media_types: tuple[str, ...] = (),
     is_open: bool = False,
+    failing: int | None = None,
 ) -> Operation:
     """A route that reads its request and makes its response itself. Its query is checked before it is asked."""
 
@@ -137,7 +140,9 @@ def raw(
         parse_query(query, request.scope["query_string"])
         return await endpoint(request)
 
-    return Operation(method, path, checked, summary, tag, body, query, answer, status, media_types, is_open, False)
+    return Operation(
+        method, path, checked, summary, tag, body, query, answer, status, media_types, is_open, False, failing
+    )
 
 
 JSON_TYPE = "application/json"

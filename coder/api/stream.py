@@ -26,6 +26,7 @@ from coder.json_values import NotJson, read_line
 from coder.model.permissions import PermissionRequest
 from coder.protocol import (
     DRAINING,
+    STILL,
     SUBPROTOCOL,
     Ack,
     Cancel,
@@ -75,6 +76,7 @@ class Viewer:
         async with anyio.create_task_group() as self._group:
             self._group.start_soon(self._beat)
             self._group.start_soon(self._leave_when_closing)
+            self._group.start_soon(self._tell_of_standstills)
             welcome = Welcome(version=__version__, heartbeat_s=self._limits.heartbeat, epoch=self._host.journal.epoch)
             await self._send(welcome)
             await self._receive_frames()
@@ -214,6 +216,11 @@ class Viewer:
         while True:
             await anyio.sleep(self._limits.heartbeat)
             await self._send(PingFrame())
+
+    async def _tell_of_standstills(self) -> None:
+        while True:
+            await (still := self._host.vitals.standstill).over.wait()
+            await self._send(error_frame(Unavailable(f"the host stood still for {still.seconds:.1f} s", code=STILL)))
 
     async def _leave_when_closing(self) -> None:
         await self._host.draining.wait()

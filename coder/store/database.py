@@ -60,9 +60,12 @@ class Store:
         self._pool = pool
         self._limits = limits
         self._is_held = True
+        self.reconnects = -1
+        """How often the database was found again after it had gone."""
 
     def hold(self, is_held: bool) -> None:
         """Whether the host's lock is held; without it nothing is read or written."""
+        self.reconnects += is_held
         self._is_held = is_held
 
     @asynccontextmanager
@@ -302,6 +305,8 @@ async def _close_pool(pool: Pool) -> None:
 def _translated(connection: Connection) -> Generator[None]:
     try:
         yield
+    except asyncpg.DiskFullError as error:
+        raise DatabaseAway(f"the database's disk is full: {error}", code="disk_full") from error
     except AWAY as error:
         raise DatabaseAway(f"the database is away: {error}") from error
     except InternalClientError as error:

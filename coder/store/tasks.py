@@ -179,11 +179,6 @@ async def waiting_count(c: Connection, session_id: str) -> int:
     return int(await c.fetchval(sql("count_waiting_tasks"), session_id))
 
 
-async def pending_count(c: Connection) -> int:
-    """How many tasks wait."""
-    return int(await c.fetchval(sql("count_pending_tasks")))
-
-
 _WAITING = (TaskState.PENDING, TaskState.BLOCKED)
 
 

@@ -419,6 +419,7 @@ export interface Health {
   dispatcher: "notify" | "polling";
   pool: PoolHealth;
   socket_url: string | null;
+  troubles: Trouble[];
 }
 
 export interface HostNote {
@@ -999,6 +1000,11 @@ export interface ToolDiff {
 export interface ToolLocation {
   path: string;
   line: number | null;
+}
+
+export interface Trouble {
+  reason: "database_away" | "dispatcher_stopped" | "journal_not_writing" | "loop_stalled" | "disk_nearly_full";
+  message: string;
 }
 
 export interface TrustSetup {

@@ -147,10 +147,6 @@ SELECT * FROM tasks WHERE state = 'running' AND owner <> $1 ORDER BY ordinal;
 -- What a run has claimed and said to no agent.
 SELECT * FROM tasks WHERE state = 'running' AND owner = $1 AND NOT prompt_sent ORDER BY ordinal;
 
--- name: count_pending_tasks
--- How many tasks wait.
-SELECT count(*) FROM tasks WHERE state = 'pending';
-
 -- name: last_agent
 -- The agent that was prompted last in a project.
 SELECT t.agent
