@@ -57,7 +57,8 @@ async def write_backup(settings: Settings, target: Path) -> Backup:
 async def _collect(settings: Settings, url: str, folder: Path) -> Backup:
     async with open_snapshot(url) as connection:
         await prepare_connection(connection)
-        opened = await sessions.all_sessions(connection)
+        spares = {spare.id for spare in await sessions.list_spares(connection)}
+        opened = [session for session in await sessions.all_sessions(connection) if session.id not in spares]
         (folder / "tables").mkdir()
         tables = await write_tables(connection, folder / "tables")
         running = {task.session_id for task in await tasks.running_of_other_runs(connection, "")}

@@ -88,6 +88,8 @@ async def _put_back(place: _Place, undo: AsyncExitStack) -> None:
         undo.push_async_callback(_take_back, shadow, branch, keep_branch=await has_branch(shadow.repo, branch))
         await unpack(shadow, branch, parcel, place.folder / "sessions" / id)
         await place.connection.execute(sql("move_session_worktree"), id, str(shadow.worktree))
+    for spare in await sessions.list_spares(place.connection):
+        await sessions.delete(place.connection, spare.id)
     # what a setup made is ignored by git, and so it is not there
     await place.connection.execute(sql("repeat_setups"))
 
