@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS session_worktrees (
 -- can_steer and can_resume are what the agent said of itself when it was opened: whether a running turn takes more input, and
 -- whether an earlier conversation can be taken up. rewind is the point of a conversation that the next opening takes up instead of
 -- the newest one.
+-- sandbox is what confined its process when it was opened; null where it was opened before that was recorded.
 CREATE TABLE IF NOT EXISTS agent_sessions (
     session_id       text NOT NULL REFERENCES sessions ON DELETE CASCADE,
     agent            text NOT NULL,
@@ -57,6 +58,7 @@ CREATE TABLE IF NOT EXISTS agent_sessions (
     thinking_option_id text,
     can_steer        boolean NOT NULL DEFAULT false,
     can_resume       boolean NOT NULL DEFAULT false,
+    sandbox          text CHECK (sandbox IN ('bubblewrap', 'landlock', 'none')),
     rewind           jsonb,
     status           text NOT NULL DEFAULT 'idle' CHECK (status IN ('idle', 'active', 'crashed', 'closed')),
     last_active_at   timestamptz NOT NULL DEFAULT now(),
@@ -345,6 +347,7 @@ ALTER TABLE agent_sessions
     ADD COLUMN IF NOT EXISTS can_steer boolean NOT NULL DEFAULT false,
     ADD COLUMN IF NOT EXISTS told bigint NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS can_resume boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS sandbox text CHECK (sandbox IN ('bubblewrap', 'landlock', 'none')),
     ADD COLUMN IF NOT EXISTS rewind jsonb;
 ALTER TABLE tasks
     ADD COLUMN IF NOT EXISTS sent_seq bigint,

@@ -17,6 +17,7 @@ from coder.api.server import PREFERRED_PORT, bind
 from coder.errors import GitError, HostConfigError
 from coder.model.values import Value
 from coder.processes.environment import find_program
+from coder.processes.sandbox import find_sandbox
 from coder.protocol import Health
 from coder.providers.registry import load_registry
 from coder.settings import Settings
@@ -44,6 +45,7 @@ async def examine(settings: Settings, environment: Mapping[str, str]) -> list[Fi
         await _database(settings),
         await _port(settings),
         _pane(),
+        await _sandbox(settings, environment),
         *_agents(settings, environment),
     ]
 
@@ -57,6 +59,19 @@ def _home(home: Path) -> Finding:
         remedy = f"make {folder} writable, or choose another folder with --home or CODER_HOME"
         return Finding(name="home", state="missing", message=f"{home}: {error.strerror}", remedy=remedy)
     return Finding(name="home", state="ok", message=str(home))
+
+
+async def _sandbox(settings: Settings, environment: Mapping[str, str]) -> Finding:
+    found = await find_sandbox(environment.get("PATH"))
+    if found.kind == "bubblewrap":
+        return Finding(name="sandbox", state="ok", message=f"bubblewrap confines agents ({settings.sandbox})")
+    remedy = "install bubblewrap (Debian: apt install bubblewrap) and allow user namespaces; see docs/sandbox.md"
+    if found.kind == "landlock":
+        words = f"Landlock confines agents ({settings.sandbox}), bubblewrap would do so better: {found.reason}"
+        return Finding(name="sandbox", state="advice", message=words, remedy=remedy)
+    state = "missing" if settings.sandbox == "require" else "advice"
+    words = f"agents may do what this account may: {found.reason}"
+    return Finding(name="sandbox", state=state, message=words, remedy=remedy)
 
 
 async def _git() -> Finding:

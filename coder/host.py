@@ -1,7 +1,7 @@
 """The host: everything opened in order as one context manager. No logic lives here."""
 
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +24,7 @@ from coder.drafts import Drafts
 from coder.files import Files
 from coder.hand_edits import HandEdits
 from coder.journal import Journal, open_journal
+from coder.model.sandboxes import Sandbox
 from coder.model.sessions import Session
 from coder.model.values import now
 from coder.permissions import Permissions
@@ -49,6 +50,8 @@ from coder.turns import Turns
 from coder.vitals import Vitals
 from coder.workspaces import Workspaces
 
+LookForSandbox = Callable[[str | None], Awaitable[Sandbox]]
+"""What this machine has; it is told where programs are looked for."""
 KEPT_KEYS = timedelta(days=7)
 """How long the answer to a command with an idempotency key can be asked for again, counted at each start."""
 
@@ -108,8 +111,12 @@ class Host:
 
 
 @asynccontextmanager
-async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
+async def open_host(
+    settings: Settings, token: str, *, look_for_sandbox: LookForSandbox = find_sandbox
+) -> AsyncGenerator[Host]:
     """Open everything, set right what a crash left behind, and dispatch until the context is left.
+
+    `look_for_sandbox` is given where programs are found.
 
     Raises:
         HostConfigError: something that the host needs cannot be had; the message says what to change.
@@ -124,7 +131,7 @@ async def open_host(settings: Settings, token: str) -> AsyncGenerator[Host]:
         store = await enter(open_store(url, run_id=run_id))
         supervisor = await enter(open_supervisor(settings.home, run_id))
         hidden = settings.home, settings.resolved_providers_path
-        quarters = Quarters(hidden, settings.sandbox, partial(find_sandbox, environment.get("PATH")))
+        quarters = Quarters(hidden, settings.sandbox, partial(look_for_sandbox, environment.get("PATH")))
         await quarters.open()
         launch = await enter(
             open_launch(supervisor, environment, _agent_limits(settings), settings.home / "agents", quarters)

@@ -300,7 +300,7 @@ class AgentPool:
             async with self._open_backend(session_id, agent) as backend:
                 try:
                     with slot.starting:
-                        await self._start(slot, backend)
+                        await self._start_visibly(slot, backend)
                     ending = await self._wait_for_end(slot, backend)
                 except CoderError as error:
                     slot.error = error
@@ -319,6 +319,19 @@ class AgentPool:
             if self._slots.get(slot.key) is slot:
                 del self._slots[slot.key]
 
+    async def _start_visibly(self, slot: _Slot, backend: AgentBackend) -> None:
+        """What keeps an agent from starting may be the sandbox: whoever reads of it has to know that there is one."""
+        try:
+            await self._start(slot, backend)
+        except AgentError as error:
+            if backend.sandbox == "none":
+                raise
+            words = (
+                f"{error} (it was started in a sandbox, {backend.sandbox}; "
+                f'"sandbox": "off" in its entry of the provider file starts it without one)'
+            )
+            raise type(error)(words, code=error.stable_code, **error.fields) from error
+
     async def _start(self, slot: _Slot, backend: AgentBackend) -> None:
         session_id, agent = slot.key
         begun = self._clock()
@@ -332,7 +345,7 @@ class AgentPool:
             handle = await backend.ensure_session(options)
         spread = self.tally.resumed_starts if handle.is_resumed else self.tally.fresh_starts
         spread.note(self._clock() - begun)
-        can_steer = backend.capabilities.steer
+        can_steer, sandbox = backend.capabilities.steer, backend.sandbox
         async with self._journal.commit(session_id) as commit:
             await agent_sessions.upsert(
                 commit.connection,
@@ -346,11 +359,14 @@ class AgentPool:
                     last_active_at=now(),
                     can_steer=can_steer,
                     can_resume=backend.capabilities.resume,
+                    sandbox=sandbox,
                 ),
                 rewind=rewind,
             )
             message = _memory(point, handle)
-            opened = AgentStatusChanged(agent=agent, status="idle", message=message, can_steer=can_steer)
+            opened = AgentStatusChanged(
+                agent=agent, status="idle", message=message, can_steer=can_steer, sandbox=sandbox
+            )
             commit.append(opened, agent=agent)
         slot.backend, slot.handle = backend, handle
         slot.last_used = self._clock()

@@ -26,7 +26,7 @@ def list_providers(
 ) -> None:
     """Every provider, and whether it can be used."""
     found = call(context, lambda client: client.providers(force=force))
-    show(as_json, found, ("ID", "LABEL", "STATUS", "VERSION", "NOTE"), _provider_row)
+    show(as_json, found, ("ID", "LABEL", "STATUS", "VERSION", "SANDBOX", "NOTE"), _provider_row)
 
 
 @providers.command(name="refresh")
@@ -35,7 +35,7 @@ def refresh_providers(
 ) -> None:
     """Ask the agents again what they offer."""
     found = call(context, lambda client: client.refresh_providers(ids or None))
-    show(as_json, found, ("ID", "LABEL", "STATUS", "VERSION", "NOTE"), _provider_row)
+    show(as_json, found, ("ID", "LABEL", "STATUS", "VERSION", "SANDBOX", "NOTE"), _provider_row)
 
 
 @providers.command(name="add")
@@ -79,4 +79,4 @@ def _write_override(file: OverrideFile, id: str, entry: Json) -> None:
 def _provider_row(provider: ProviderSnapshot) -> Sequence[str]:
     state = "disabled" if not provider.enabled else provider.status if provider.installed else "not installed"
     note = provider.error or ("" if provider.installed else provider.install_hint)
-    return (provider.id, provider.label, state, provider.version or "", note)
+    return (provider.id, provider.label, state, provider.version or "", provider.sandbox or "missing", note)

@@ -12,6 +12,7 @@ from coder.model.checkpoints import Checkpoint
 from coder.model.comments import Comment
 from coder.model.permissions import PermissionOutcome, PermissionRequest
 from coder.model.providers import Command
+from coder.model.sandboxes import SandboxKind
 from coder.model.sessions import AgentStatus, Session
 from coder.model.setups import Setup
 from coder.model.tasks import Fault, Task, TaskState, Usage
@@ -168,6 +169,8 @@ class AgentStatusChanged(Value):
     message: str | None = None
     can_steer: bool | None = None
     """Whether the agent takes input while its turn runs; None where that is as it was."""
+    sandbox: SandboxKind | None = None
+    """What confines the agent; None where that is as it was."""
 
 
 class SessionUpdated(Value):

@@ -4,6 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from coder.model.sandboxes import SandboxKind
 from coder.model.values import Time, Value
 
 BackendKind = Literal["acp_warm", "opencode_server"]
@@ -103,6 +104,8 @@ class AgentSession(Value):
     """What was chosen last; a prompt that says nothing else keeps it."""
     can_steer: bool = False
     """Whether the agent, as it was opened last, takes input while its turn runs."""
+    sandbox: SandboxKind | None = None
+    """What confined the agent as it was opened last."""
     can_resume: bool = False
     """Whether the agent, as it was opened last, can take up an earlier conversation."""
 

@@ -27,6 +27,7 @@ async def upsert(
             agent_session.can_resume,
             agent_session.last_active_at,
             _point_row(rewind),
+            agent_session.sandbox,
         )
     except ForeignKeyViolationError as error:
         id = agent_session.session_id

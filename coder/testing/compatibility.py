@@ -51,6 +51,7 @@ COLUMNS: Mapping[str, str] = {
     "sessions": "several sessions",
     "exit": "clean exit",
     "login": "login shown",
+    "sandbox": "in a sandbox",
 }
 LINGER = 10.0
 """Seconds that a cancelled command may take to be gone."""
@@ -98,6 +99,11 @@ async def examine(name: str, folder: Path, database_url: str | None = None) -> R
                 for key, check in _CHECKS.items():
                     cells[key] = await _checked(check, trial)
             cells["login"] = await _checked(_login, trial)
+        if cells["initialize"].verdict == "yes":
+            walled = folder / "sandboxed"
+            agent = real_agent(name, walled / "agent-home", model_url)
+            async with open_trial(agent, walled, database_url, model_url, sandbox="require") as trial:
+                cells["sandbox"] = await _checked(_sandbox, trial)
     untried = Cell("–", f"not tried: {cells['initialize'].note}")
     filled = {key: cells.get(key, untried) for key in COLUMNS}
     return Row(name, agent.label, agent.package, agent.version, filled, agent.note)
@@ -394,6 +400,18 @@ async def _login(trial: Trial) -> Cell:
     if refused.signed_in is not False or not _ways(refused):
         return Cell("no", "the first prompt ends with `auth_required`, and the host does not show it as signed out")
     return Cell("partly", "opens a session without a login; the first prompt is refused, and shows it as signed out")
+
+
+async def _sandbox(trial: Trial) -> Cell:
+    """The turn in which it writes a file goes as ever, and says what it was confined by."""
+    kind = (await trial.row(trial.agent.provider)).sandbox
+    played = await trial.play_asking(trial.write_prompt("notes.txt"))
+    if not played.is_completed:
+        return Cell("no", f"{kind}: {played.end}")
+    if trial.agent.has_model and not (trial.room.worktree / "notes.txt").exists():
+        return Cell("no", f"{kind}: what was allowed did not happen")
+    told = [event.sandbox for event in played.all_events if isinstance(event, AgentStatusChanged) and event.sandbox]
+    return Cell("yes", told[-1]) if told and told[-1] == kind else Cell("no", "nothing says which")
 
 
 def _ways(offered: ProviderSnapshot) -> str:

@@ -65,7 +65,9 @@ class RealAgent:
     def provider_entry(self) -> dict[str, object]:
         """Its entry in a provider override file, under `provider`."""
         base: dict[str, object] = {} if self.is_builtin else {"extends": self.transport, "label": self.label}
-        return {**base, "command": list(self.command), "env": dict(self.env)}
+        folder = _agents_folder()
+        read = [str(folder)] if folder else []
+        return {**base, "command": list(self.command), "env": dict(self.env), "read_folders": read}
 
 
 def real_agent(name: str, home: Path, model_url: str, *, is_signed_in: bool = True) -> RealAgent:
@@ -359,9 +361,14 @@ def _private_folders(home: Path) -> dict[str, str]:
     return {f"XDG_{name}_HOME": str(home / folder) for name, folder in folders.items()}
 
 
-def _installed(path: str) -> str:
+def _agents_folder() -> Path | None:
     root = resources.checkout_root()
-    found = root / ".cache" / "agents" / path if root else None
+    return root / ".cache" / "agents" if root else None
+
+
+def _installed(path: str) -> str:
+    folder = _agents_folder()
+    found = folder / path if folder else None
     if found is None or not found.exists():
         raise AgentMissing(f"{path} is not under .cache/agents: run ./dev setup, or ./dev setup --all-agents")
     return str(found)

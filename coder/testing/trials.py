@@ -14,7 +14,7 @@ import anyio
 import orjson
 from anyio import to_thread
 
-from coder.host import open_host
+from coder.host import LookForSandbox, open_host
 from coder.model.events import (
     AgentEvent,
     PermissionRequested,
@@ -26,9 +26,11 @@ from coder.model.events import (
 )
 from coder.model.permissions import OptionKind
 from coder.model.providers import ProviderSnapshot
+from coder.model.sandboxes import SandboxMode
 from coder.model.tasks import Task, TaskState
 from coder.model.tool_calls import ToolCall
 from coder.processes import sweep
+from coder.processes.sandbox import find_sandbox
 from coder.protocol import NewProject
 from coder.settings import load_settings
 from coder.testing.real_agents import RealAgent, real_agent
@@ -241,7 +243,15 @@ class Trial:
 
 
 @asynccontextmanager
-async def open_trial(agent: RealAgent, folder: Path, database_url: str | None, model_url: str) -> AsyncGenerator[Trial]:
+async def open_trial(
+    agent: RealAgent,
+    folder: Path,
+    database_url: str | None,
+    model_url: str,
+    *,
+    sandbox: SandboxMode = "off",
+    look_for_sandbox: LookForSandbox = find_sandbox,
+) -> AsyncGenerator[Trial]:
     """A host with one session that knows the agent, and knows it once more as `signed-out`."""
     home = folder / "home"
     home.mkdir(parents=True)
@@ -259,10 +269,10 @@ async def open_trial(agent: RealAgent, folder: Path, database_url: str | None, m
         port="auto",
         providers_path=home / "coder-providers.json",
         shutdown_grace=1.0,
-        sandbox="off",
+        sandbox=sandbox,
         spare_sessions=0,
     )
-    async with open_host(settings, "token") as host:
+    async with open_host(settings, "token", look_for_sandbox=look_for_sandbox) as host:
         repository = make_repository(folder / "repository", {**FILES, ".gitignore": ".agentao/\nagentao.log\n"})
         project = await host.projects.register(NewProject(repo_path=str(repository)))
         room, other = [Room(host, repository, await host.sessions.open(project.id, None, None)) for _ in range(2)]

@@ -11,7 +11,7 @@ from coder.testing.compatibility import Row, examine
 from coder.testing.real_agents import ALL_NAMES, AgentMissing
 
 NEVER_LETS_IN = {"auggie"}
-MUST_HOLD = ("initialize", "prompt", "tool_calls", "permission", "change", "cancel", "sessions", "exit")
+MUST_HOLD = ("initialize", "prompt", "tool_calls", "permission", "change", "cancel", "sessions", "exit", "sandbox")
 MUST_REMEMBER = {"opencode", "opencode-server", "codex", "codexrs", "claude", "claude22", "qwen"}
 
 

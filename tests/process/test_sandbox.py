@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import pytest
 
 from coder.backends.quarters import Quarters, without_tidying
@@ -46,6 +48,29 @@ ONES_OWN = (
 )
 """What may be done without harm: to files in a home or folder of the agent's own, and to processes of its own."""
 
+with_bubblewrap = pytest.mark.parametrize("sandbox", [each for each in SANDBOXES if each.kind == "bubblewrap"])
+HIDDEN = "(setsid env -i sleep {seconds} < /dev/null > /dev/null 2>&1 &) && echo started && sleep 60"
+"""A process that nothing ties to its agent any more: no parent, no session, no variable, no pipe."""
+HOST = """
+import anyio, sys
+from pathlib import Path
+from coder.model.sandboxes import Sandbox
+from coder.processes.child import ChildSpec
+from coder.processes.confinement import Confinement
+from coder.processes.supervisor import open_supervisor
+
+async def main(folder, program, script):
+    sandbox = Sandbox(kind="bubblewrap", program=program)
+    confinement = Confinement(sandbox, Path("/home/nobody"), folder, write=(folder,))
+    async with open_supervisor(folder, "run1") as supervisor:
+        spec = ChildSpec(("sh", "-c", script), folder, {"PATH": "/usr/bin:/bin"}, confinement=confinement)
+        async with supervisor.open_child(spec) as child:
+            await child.receive_lines()
+            print("started", flush=True)
+            await anyio.sleep_forever()
+
+anyio.run(main, Path(sys.argv[1]), *sys.argv[2:])
+"""
 every_sandbox = pytest.mark.parametrize("sandbox", SANDBOXES, ids=[sandbox.kind for sandbox in SANDBOXES])
 
 
@@ -211,3 +236,46 @@ async def test_work_on_the_session_s_branch_is_as_ever(tmp_path: Path, sandbox: 
     assert (user / ".demo/conversation").read_text() == "more\n"
     assert (user / ".demo.json").read_text() == "{}"
     assert not (user / "note").exists()
+
+
+@with_bubblewrap
+@pytest.mark.scenario("sandbox: A hidden process outlives its agent")
+async def test_what_hides_from_its_agent_is_gone_with_it(tmp_path: Path, sandbox: Sandbox) -> None:
+    scene = await open_scene(tmp_path, sandbox)
+    async with running(scene.spec("sh", "-c", HIDDEN.format(seconds=86011)), tmp_path / "runs") as child:
+        assert await child.receive_lines() == [b"started"]
+        await sleepers(86011, are_there=True)
+    assert child.returncode == -signal.SIGTERM
+
+    await sleepers(86011, are_there=False)
+
+
+@with_bubblewrap
+@pytest.mark.scenario("sandbox: The host is killed")
+async def test_what_hides_from_a_host_that_is_killed_is_gone_with_it(tmp_path: Path, sandbox: Sandbox) -> None:
+    assert sandbox.program is not None
+    command = [sys.executable, "-c", HOST, str(tmp_path), sandbox.program, HIDDEN.format(seconds=86012)]
+    async with await anyio.open_process(command, stderr=None) as host:
+        assert host.stdout is not None
+        with anyio.fail_after(20):
+            assert (await host.stdout.receive()).startswith(b"started")
+        await sleepers(86012, are_there=True)
+        host.kill()
+        await host.wait()
+
+    await sleepers(86012, are_there=False)
+
+
+async def sleepers(seconds: int, *, are_there: bool) -> None:
+    """Wait until somebody sleeps for so long, or nobody does any more, told by what everybody may see."""
+    wanted = f"sleep\0{seconds}\0".encode()
+    with anyio.fail_after(10):
+        while any(_command(path) == wanted for path in Path("/proc").glob("[0-9]*")) is not are_there:
+            await anyio.sleep(0.02)
+
+
+def _command(path: Path) -> bytes:
+    try:
+        return (path / "cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -358,6 +358,7 @@ describe("sending now", () => {
     status: of,
     message: null,
     can_steer,
+    sandbox: null,
   });
 
   it("joins the turn of an agent that takes input, and stops the turn of another", () => {
@@ -393,6 +394,7 @@ describe("sending now", () => {
       mode_id: null,
       thinking_option_id: null,
       can_steer: true,
+      sandbox: "landlock" as const,
       can_resume: true,
     };
     const view = viewOf(snapshot({ agents: [row], tasks: [task({ state: "running" })] }));

@@ -1,6 +1,7 @@
 // The pane's state of one session as a pure fold: a snapshot, then records in order of their numbers.
 
 import type {
+  AgentSession,
   AgentEvent,
   AgentStatusChanged,
   Change,
@@ -26,6 +27,8 @@ interface AgentFact {
   readonly message: string | null;
   /** Takes input while its turn runs. */
   readonly canSteer: boolean;
+  /** What confines it; null while nobody has told. */
+  readonly sandbox: AgentSession["sandbox"];
 }
 
 /** What the host keeps as rows: a snapshot is the truth, records move it on. */
@@ -202,7 +205,7 @@ export function foldFacts(facts: Facts, records: readonly JournalRecord[]): Fact
 function factsOf(snapshot: SnapshotFrame): Facts {
   const agents: Record<string, AgentFact> = {};
   for (const agent of snapshot.agents)
-    agents[agent.agent] = { status: shownStatus(agent.status), message: null, canSteer: agent.can_steer };
+    agents[agent.agent] = { status: shownStatus(agent.status), message: null, canSteer: agent.can_steer, sandbox: agent.sandbox };
   return {
     session: snapshot.session,
     agents,
@@ -263,10 +266,12 @@ function foldFact(facts: Facts, record: JournalRecord): Facts {
     case "checkpoint_recorded":
       return { ...facts, movedAt: record.seq };
     case "agent_status": {
-      const canSteer = event.can_steer ?? facts.agents[event.agent]?.canSteer ?? false;
+      const known = facts.agents[event.agent];
+      const canSteer = event.can_steer ?? known?.canSteer ?? false;
+      const sandbox = event.sandbox ?? known?.sandbox ?? null;
       return {
         ...facts,
-        agents: { ...facts.agents, [event.agent]: { status: event.status, message: event.message, canSteer } },
+        agents: { ...facts.agents, [event.agent]: { status: event.status, message: event.message, canSteer, sandbox } },
       };
     }
     default:

@@ -27,6 +27,7 @@ export interface AgentSession {
   mode_id: string | null;
   thinking_option_id: string | null;
   can_steer: boolean;
+  sandbox: "bubblewrap" | "landlock" | "none" | null;
   can_resume: boolean;
 }
 
@@ -38,6 +39,7 @@ export interface AgentStatusChanged {
   status: "cold" | "starting" | "waking" | "idle" | "working" | "closing" | "crashed" | "error";
   message: string | null;
   can_steer: boolean | null;
+  sandbox: "bubblewrap" | "landlock" | "none" | null;
 }
 
 export interface Anchor {

@@ -17,6 +17,7 @@ import { PartButtons } from "./part.tsx";
 import { PermissionCard } from "./permission.tsx";
 import type { Session } from "./protocol.ts";
 import { addressOf } from "./route.ts";
+import { SandboxBadge } from "./sandbox.tsx";
 import { editSession } from "./sessions.ts";
 import { SetupLine } from "./setup.tsx";
 import { dismiss, sessionIn, usePane } from "./store.ts";
@@ -133,6 +134,7 @@ function Head({ session, view, pending }: HeadProps) {
                 <span className="truncate">{session.branch}</span>
               </span>
             )}
+            <SandboxBadge view={view} />
           </>
         )}
         <span className="ml-auto hidden items-center gap-1.5 @2xl:flex">

@@ -1,9 +1,9 @@
 -- name: upsert_agent_session
 -- Record an agent session as it was just opened; the rewind that it was opened at is done with.
 INSERT INTO agent_sessions
-    (session_id, agent, backend, agent_session_id, server_port, status, can_steer, can_resume, last_active_at, told)
+    (session_id, agent, backend, agent_session_id, server_port, status, can_steer, can_resume, sandbox, last_active_at, told)
 VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, (SELECT coalesce(max(ordinal), 0) FROM decisions WHERE session_id = $1)
+    $1, $2, $3, $4, $5, $6, $7, $8, $11, $9, (SELECT coalesce(max(ordinal), 0) FROM decisions WHERE session_id = $1)
 )
 ON CONFLICT (session_id, agent) DO UPDATE SET
     backend = EXCLUDED.backend,
@@ -11,6 +11,7 @@ ON CONFLICT (session_id, agent) DO UPDATE SET
     server_port = EXCLUDED.server_port,
     status = EXCLUDED.status,
     can_steer = EXCLUDED.can_steer,
+    sandbox = EXCLUDED.sandbox,
     can_resume = EXCLUDED.can_resume,
     rewind = CASE WHEN agent_sessions.rewind = $10 THEN NULL ELSE agent_sessions.rewind END,
     last_active_at = EXCLUDED.last_active_at
