@@ -34,6 +34,7 @@ async def written(page: Page, text: str, *keys: str) -> None:
 
 @pytest.mark.scenario("pane: Files and commands are completed while one writes")
 @pytest.mark.scenario("pane: Up brings back what was sent before")
+@pytest.mark.scenario("pane: The agent is warm before the prompt is sent")
 @pytest.mark.scenario("pane: The worktree is a tree of folders")
 async def test_files_are_completed_and_walked_through_and_the_past_comes_back(tmp_path: Path, database_url: str):
     repository = make_repository(
@@ -45,6 +46,7 @@ async def test_files_are_completed_and_walked_through_and_the_past_comes_back(tm
             box = page.get_by_role("textbox", name="Prompt")
             files = page.get_by_role("listbox", name="Files")
             await written(page, "say read @stor")
+            await expect(page.get_by_text("demo · warm")).to_be_visible()
             await expect(files.get_by_role("option").first).to_contain_text("store.py")
             await written(page, "", "ArrowDown", "Enter")
             await expect(box).to_have_value("say read @src/api/stored.py ")

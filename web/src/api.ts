@@ -1,6 +1,7 @@
 // Calls of the host's HTTP API.
 
 import type {
+  AgentSession,
   ApplyChange,
   ApplyChanges,
   BranchCommit,
@@ -129,6 +130,7 @@ export const api = {
   editSession: (id: string, patch: SessionPatch) => call<Session>("PATCH", `/api/sessions/${part(id)}`, patch),
   closeSession: (id: string, force: boolean, keepsBranch: boolean) =>
     call<void>("DELETE", `/api/sessions/${part(id)}?force=${force ? 1 : 0}&keep_branch=${keepsBranch ? 1 : 0}`),
+  warm: (id: string, agent: string) => call<AgentSession>("POST", `/api/sessions/${part(id)}/agent-sessions/${part(agent)}/warm`, {}),
   actOnSetup: (id: string, action: "run" | "skip") => call<Setup>("POST", `/api/sessions/${part(id)}/setup`, { action }),
   trustSetup: (projectId: string, digest: string) =>
     call<TrustedSetup>("POST", `/api/projects/${part(projectId)}/trust`, { digest }),

@@ -15,6 +15,7 @@ import { Below, Picker, Urgent, optionLabel } from "./pickers.tsx";
 import { cancel, prompt } from "./prompts.ts";
 import type { Attachment } from "./protocol.ts";
 import { usePane } from "./store.ts";
+import { warm } from "./warm.ts";
 import { obstacleOf } from "./words.ts";
 
 interface Choice {
@@ -180,6 +181,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
             past.leave();
             setText(event.target.value);
             look();
+            if (provider && !obstacle) warm(id, provider.id);
           }}
           onSelect={look}
           onBlur={() => setWanted(null)}
@@ -213,7 +215,10 @@ export function Composer({ id, view }: { id: string; view: View }) {
                 label="Agent"
                 action="prompt.agent"
                 value={provider.id}
-                onChange={(agent) => setChoice({ ...choice, agent })}
+                onChange={(agent) => {
+                  setChoice({ ...choice, agent });
+                  if (usable.some((one) => one.id === agent)) warm(id, agent);
+                }}
                 options={offered.map((one) => ({ id: one.id, label: optionLabel(one) }))}
               />
             )}
