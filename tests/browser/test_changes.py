@@ -240,7 +240,7 @@ async def test_a_checkpoint_is_restored_and_that_undone(tmp_path: Path, database
 async def test_lines_around_hunks_are_shown_and_comments_go_to_the_agent(tmp_path: Path, database_url: str) -> None:
     async with open_review(tmp_path, database_url, three_hunks()) as review:
         await review.button("Modified long.txt").click()
-        await review.button("Show what is left out from line 7").click()
+        await review.button("Show 10 lines from line 7").click()
         cell = review.changes.get_by_role("grid", name="Lines 7 to 16 of long.txt").get_by_role("gridcell")
         await expect(cell).to_have_text([f"line {number}" for number in range(7, 17)])
         await cell.nth(2).focus()

@@ -160,7 +160,7 @@ class Translator:
         """A permission request: the call it is about, announced if it was not, and the agent's own options."""
         described = self._asked_about(params)
         if text(described.get("toolCallId")) is None:
-            described = {"toolCallId": "permission", "title": "Permission", **described}
+            described = {"title": "Permission", **described, "toolCallId": "permission"}
         wire_id = text(described.get("toolCallId")) or ""
         if wire_id in self._aliases:
             # "pending" speaks of the request: some agents have announced the call as running before

@@ -44,6 +44,7 @@ function useLooks(): number {
 
 export function BranchLine({ id, view, pending }: { id: string; view: View; pending: number }) {
   const { value: status, trouble, retry } = useBranch(id, view);
+  const isConnected = usePane((state) => state.link.state === "online");
   const [open, setOpen] = useState<"commit" | "update" | "patch" | null>(null);
   const [done, setDone] = useState<Done | null>(null);
   useAction("branch.commit", status && (() => setOpen("commit")));
@@ -78,7 +79,7 @@ export function BranchLine({ id, view, pending }: { id: string; view: View; pend
           </IconButton>
         </span>
       </div>
-      {trouble && (
+      {trouble && isConnected && (
         <Trouble words={trouble}>
           <Button look="danger" size="small" onClick={retry}>
             Try again

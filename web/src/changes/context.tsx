@@ -84,7 +84,7 @@ export function GapView({ gap, between, path, hasAbove, hasBelow, isSplit, onCom
       {left !== 0 && (
         <div role="group" aria-label={`Left out from line ${first}`} className="flex min-h-7 flex-wrap items-center gap-1 border-t border-line bg-sunken/50 px-2 text-faint">
           {left !== null && left <= STEP ? (
-            <More label={`Show what is left out from line ${first}`} icon={<UnfoldVertical aria-hidden className="size-3" />} onClick={more("start")}>
+            <More label={`Show ${countOf(left, "line")} from line ${first}`} icon={<UnfoldVertical aria-hidden className="size-3" />} onClick={more("start")}>
               Show {countOf(left, "line")}
             </More>
           ) : (
@@ -99,7 +99,7 @@ export function GapView({ gap, between, path, hasAbove, hasBelow, isSplit, onCom
                   {STEP} more
                 </More>
               )}
-              <More label={`Show everything from line ${first}`} icon={<UnfoldVertical aria-hidden className="size-3" />} onClick={() => between.ask(first, left ?? ALL)}>
+              <More label={`All${left === null ? "" : ` ${left}`} lines from line ${first}`} icon={<UnfoldVertical aria-hidden className="size-3" />} onClick={() => between.ask(first, left ?? ALL)}>
                 All{left === null ? "" : ` ${left}`}
               </More>
             </>
