@@ -12,7 +12,6 @@ from anyio.abc import TaskGroup
 from coder.backends.base import PromptInput
 from coder.errors import (
     AuthRequired,
-    CoderError,
     Conflict,
     IdempotencyMismatch,
     InvalidInput,
@@ -40,6 +39,7 @@ from coder.providers.providers import Providers
 from coder.sessions import Sessions
 from coder.setups import Setups
 from coder.space import Space
+from coder.steering import Steering, cancel_in, fail_in
 from coder.store import agent_sessions, tasks
 from coder.store.database import Store
 from coder.turns import Turn, Turns, session_options
@@ -93,6 +93,7 @@ class Dispatcher:
         self._work = anyio.Event()
         self._running: dict[str, Turn] = {}
         self._is_stopping = False
+        self._steering = Steering(store, journal, self.wake)
         self._is_in_doubt = False
         """A claim was cut off: it may have happened."""
 
@@ -261,7 +262,7 @@ class Dispatcher:
                 try:
                     await tasks.requeue(commit.connection, task.id, task.attempt)
                     if task.cancel_requested:
-                        await _cancel_in(commit, task)
+                        await cancel_in(commit, task)
                 except WrongState:
                     await tasks.finish(commit.connection, task.id, task.attempt, TaskState.FAILED, error=INTERRUPTED)
                     ended = TurnEnded(task_id=task.id, state=TaskState.FAILED, error=INTERRUPTED)
@@ -271,7 +272,7 @@ class Dispatcher:
             await self._turns.record_left(task)
         for task in await self._blocked():
             async with self._journal.commit(task.session_id) as commit:
-                await _fail_in(commit, task, INTERRUPTED)
+                await fail_in(commit, task, INTERRUPTED)
 
     async def run(self) -> None:
         """Claim and start turns until stopped."""
@@ -305,6 +306,7 @@ class Dispatcher:
             await turn.done.wait()
 
     async def _claim_all(self) -> None:
+        await self._steering.settle()
         if self._is_in_doubt:
             await self._adopt()
         while not self._is_stopping and self._has_room():
@@ -374,31 +376,11 @@ class Dispatcher:
         return None
 
     async def _join(self, task: Task) -> Task:
-        """Put a prompt that waits into its agent's running turn; where that takes nothing, it waits on.
-
-        It is blocked meanwhile, so that nothing it may have said to the agent is said again, whatever happens here.
-        """
+        """Put a prompt that waits into its agent's running turn; where there is none, it waits on."""
         turn = next((turn for turn in self._turns_of(task.session_id) if turn.task.agent == task.agent), None)
         if turn is None:
             return task
-        async with self._store.transaction() as connection:
-            task = await tasks.block(connection, task.id)
-        try:
-            is_taken = await turn.steer(PromptInput(task.input, task.attachments))
-        except CoderError as error:
-            async with self._journal.commit(task.session_id) as commit:
-                return await _fail_in(commit, task, Fault(code=error.stable_code, message=str(error)))
-        if not is_taken:
-            async with self._store.transaction() as connection:
-                task = await tasks.unblock(connection, task.id)
-            self.wake()
-            return task
-        async with self._journal.commit(task.session_id) as commit:
-            try:
-                return await _cancel_in(commit, task, "steered")
-            except WrongState:
-                # cancelled in this very moment: what was said stays said
-                return await tasks.get(commit.connection, task.id)
+        return await self._steering.join(task, turn)
 
     async def _blocked(self) -> Sequence[Task]:
         """What a dead host was just putting into a turn."""
@@ -412,7 +394,7 @@ class Dispatcher:
 
     async def _cancel_waiting(self, task: Task) -> Task:
         async with self._journal.commit(task.session_id) as commit:
-            return await _cancel_in(commit, task)
+            return await cancel_in(commit, task)
 
     async def _interrupt(self, id: str) -> None:
         if turn := self._running.get(id):
@@ -436,21 +418,6 @@ async def _placed_first(commit: Commit, task: Task) -> Task:
     if first is not None and first.id == task.id:
         return task
     return await tasks.place(commit.connection, task.id, first.id if first else None)
-
-
-async def _cancel_in(commit: Commit, task: Task, reason: str = "cancelled") -> Task:
-    """End a task that waits, and record that it ended."""
-    cancelled = await tasks.cancel_pending(commit.connection, task.id, reason)
-    ended = TurnEnded(task_id=task.id, state=TaskState.CANCELLED, stop_reason=reason)
-    commit.append(ended, agent=task.agent, task_id=task.id)
-    return cancelled
-
-
-async def _fail_in(commit: Commit, task: Task, error: Fault) -> Task:
-    """End a task that waits and can never run, and record why."""
-    failed = await tasks.fail_waiting(commit.connection, task.id, error)
-    commit.append(TurnEnded(task_id=task.id, state=TaskState.FAILED, error=error), agent=task.agent, task_id=task.id)
-    return failed
 
 
 def _refused_by(row: ProviderSnapshot, attachment: Attachment) -> str | None:

@@ -25,6 +25,7 @@ class Relay:
         self._gate.set()
         self._is_refusing = False
         self._commits_to_hide: set[int] = set()
+        self._marker: bytes | None = None
         self._streams: set[SocketStream] = set()
 
     def go_deaf(self) -> None:
@@ -38,9 +39,14 @@ class Relay:
         """Carry the next commit, or one further `ahead`, to the server, and cut its connection before the answer."""
         self._commits_to_hide.add(self.commits + ahead + 1)
 
+    def hide_answer(self, marker: bytes) -> None:
+        """Carry the next question that holds the marker to the server, and cut its connection before the answer."""
+        self._marker = marker
+
     def hide_nothing(self) -> None:
-        """Let every commit be heard of again."""
+        """Let everything be heard of again."""
         self._commits_to_hide.clear()
+        self._marker = None
 
     async def cut(self) -> None:
         """Drop every connection and refuse new ones until `restore`."""
@@ -68,6 +74,9 @@ class Relay:
                     if data.endswith(COMMIT):
                         self.commits += 1
                         is_hidden = self.commits in self._commits_to_hide
+                    if self._marker is not None and self._marker in data:
+                        self._marker = None
+                        is_hidden = True
                     return True
 
                 def pass_answer(_: bytes) -> bool:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -11,7 +12,7 @@ import pytest
 
 from coder.errors import CoderError
 from coder.model.tasks import Task, TaskState
-from coder.protocol import Prompt
+from coder.protocol import Prompt, TaskPatch
 from coder.store.embedded import open_embedded
 from coder.testing.ledgers import numbered, read_book
 from coder.testing.relay import open_relay
@@ -94,3 +95,37 @@ async def test_a_commit_that_nobody_heard_of_happens_once(tmp_path: Path, databa
             task = await accepted(scene, numbered("b", 30, pause_ms=10), "b")
             assert (await scene.ended(task)).state is TaskState.COMPLETED
             assert [one.key for one in (await read_book(database_url)).tasks].count("b") == 1
+
+
+@pytest.mark.scenario("faults: A commit whose answer was lost")
+async def test_a_claim_that_nobody_heard_of_is_begun_all_the_same(tmp_path: Path, database_url: str) -> None:
+    async with open_relay(database_url) as relay:
+        async with open_scene(tmp_path, database_url, host_url=relay.url) as scene:
+            await scene.prompt(numbered("a", 3))
+            # nothing else that a prompt makes the host ask names its run
+            relay.hide_answer(scene.live.host.store.run_id.encode())
+            assert (await scene.ended(await scene.submit(numbered("b", 3)))).state is TaskState.COMPLETED
+
+
+@pytest.mark.scenario("faults: A commit whose answer was lost")
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+async def test_a_prompt_that_joins_a_turn_unheard_does_not_stay_blocked(
+    tmp_path: Path, database_url: str, ahead: int
+) -> None:
+    async with open_relay(database_url) as relay:
+        async with open_scene(tmp_path, database_url, host_url=relay.url) as scene:
+            running = await scene.submit("say <a.0>; listen; say <a.1>")
+            await scene.saw("<a.0>")
+            waiting = await scene.submit("say <b.0>")
+            await scene.live.host.journal.flush_all()
+            relay.hide_commit(ahead)
+            with suppress(CoderError):
+                await scene.client.edit_task(waiting.id, TaskPatch(when="steer"))
+            with anyio.fail_after(20):
+                while (found := await scene.live.host.dispatcher.get(waiting.id)).state is TaskState.BLOCKED:
+                    await anyio.sleep(0.02)
+            if found.state is TaskState.PENDING:
+                await scene.client.cancel_task(running.id)
+            assert (await scene.ended(waiting)).state in (TaskState.COMPLETED, TaskState.CANCELLED)
+            await scene.settle()
+            assert (await read_book(database_url)).tokens(scene.session.id).count("b.0") == 1
