@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS projects (
 
 -- opening -> open (worktree ready) -> closing -> row deleted; opening -> closing; closing -> open (the worktree stayed). A row found 'opening' at boot never became usable: it is removed.
 -- is_spare: made ahead, and nobody has asked for it yet.
--- last_seq is moved in the transaction that stores the records up to it.
+-- last_seq is moved in the transaction that stores the records up to it. Up to compacted_seq adjacent pieces of text are merged.
 CREATE TABLE IF NOT EXISTS sessions (
     id         text PRIMARY KEY,
     project_id text NOT NULL REFERENCES projects,
@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     state      text NOT NULL DEFAULT 'opening' CHECK (state IN ('opening', 'open', 'closing')),
     base_ref   text,
     last_seq   bigint NOT NULL DEFAULT 0 CHECK (last_seq >= 0),
+    compacted_seq bigint NOT NULL DEFAULT 0,
     auto_apply boolean NOT NULL DEFAULT false,
     is_spare   boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -119,7 +120,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS tasks_one_per_key ON tasks (session_id, idempo
 -- At most one running turn per session.
 CREATE UNIQUE INDEX IF NOT EXISTS tasks_one_running ON tasks (session_id) WHERE state = 'running';
 
--- Append only. seq is contiguous from 1 per session. `event` is json, not jsonb: it is kept and served as it was encoded.
+-- Append only, but for text that is merged once its turn has ended: such a row covers first_seq..seq, `lengths` has the characters of
+-- each of these numbers, and it was said from `at` until `until`. The numbers of all rows are contiguous from 1 per session.
+-- `event` is json, not jsonb: it is kept and served as it was encoded.
 CREATE TABLE IF NOT EXISTS events (
     session_id text NOT NULL REFERENCES sessions ON DELETE CASCADE,
     seq        bigint NOT NULL CHECK (seq > 0),
@@ -127,7 +130,12 @@ CREATE TABLE IF NOT EXISTS events (
     agent      text,
     task_id    text,
     event      json NOT NULL,
-    PRIMARY KEY (session_id, seq)
+    first_seq  bigint,
+    until      timestamptz,
+    lengths    integer[],
+    PRIMARY KEY (session_id, seq),
+    CHECK (num_nulls(first_seq, until, lengths) IN (0, 3)),
+    CHECK (first_seq < seq AND cardinality(lengths) = seq - first_seq + 1)
 );
 
 -- pending -> applied | rejected | superseded (a later turn changed the file again); applied -> reverted.
@@ -335,7 +343,8 @@ CREATE OR REPLACE TRIGGER tasks_new AFTER INSERT ON tasks FOR EACH ROW EXECUTE F
 -- Columns that came after the first version of their tables.
 ALTER TABLE sessions
     ADD COLUMN IF NOT EXISTS auto_apply boolean NOT NULL DEFAULT false,
-    ADD COLUMN IF NOT EXISTS is_spare boolean NOT NULL DEFAULT false;
+    ADD COLUMN IF NOT EXISTS is_spare boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS compacted_seq bigint NOT NULL DEFAULT 0;
 ALTER TABLE session_worktrees
     ADD COLUMN IF NOT EXISTS last_tree text,
     ADD COLUMN IF NOT EXISTS committed_tree text,
@@ -362,3 +371,15 @@ ALTER TABLE pending_changes
     ADD COLUMN IF NOT EXISTS commit text,
     ADD COLUMN IF NOT EXISTS decision_id text,
     ADD COLUMN IF NOT EXISTS queued jsonb NOT NULL DEFAULT '[]';
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'events'::regclass AND attname = 'first_seq') THEN
+        ALTER TABLE events
+            ADD COLUMN first_seq bigint,
+            ADD COLUMN until timestamptz,
+            ADD COLUMN lengths integer[],
+            ADD CHECK (num_nulls(first_seq, until, lengths) IN (0, 3)),
+            ADD CHECK (first_seq < seq AND cardinality(lengths) = seq - first_seq + 1);
+    END IF;
+END
+$$;

@@ -404,10 +404,12 @@ class Client:
     async def diagnose_provider(self, id: str) -> Diagnostic:
         return await self._get(Diagnostic, _path("providers", id, "diagnostic"))
 
-    async def records(self, session_id: str, after: int = 0, limit: int = 100) -> Sequence[Record]:
-        """A page of the session's journal."""
+    async def records(
+        self, session_id: str, after: int | None = None, limit: int = 100, *, before: int | None = None
+    ) -> Sequence[Record]:
+        """A page of the session's journal: after a number, or the newest records before one."""
         path = _path("sessions", session_id, "events")
-        return (await self._get(Page[Record], path, after=after, limit=limit)).items
+        return (await self._get(Page[Record], path, after=after, before=before, limit=limit)).items
 
     @asynccontextmanager
     async def events(
@@ -584,7 +586,7 @@ class _Following:
         for record in frame.records:
             if self._after is not None and record.seq <= self._after:
                 continue
-            if self._after is not None and record.seq > self._after + 1:
+            if self._after is not None and record.begins != self._after + 1:
                 await self._subscribe(socket)
                 return
             self._after = record.seq

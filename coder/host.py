@@ -17,6 +17,7 @@ from coder.branches import Branches, Roster
 from coder.changes import Changes
 from coder.checkpoints import Checkpoints
 from coder.comments import Comments, follow
+from coder.compaction import Compaction
 from coder.conversations import Conversations
 from coder.decisions import Decisions
 from coder.dispatch import Dispatcher
@@ -260,6 +261,7 @@ async def open_host(
         await _reconcile(host)
         group.start_soon(dispatcher.run)
         group.start_soon(spares.run)
+        group.start_soon(Compaction(store, journal, settings.compact_after).run)
         try:
             yield host
         finally:

@@ -5,7 +5,7 @@ and stored in batches. What must be durable before it is seen goes through `comm
 """
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -36,6 +36,8 @@ FRAME_BYTES = 256 * 1024
 """A batch for one viewer ends after the record that passes this size."""
 PAGE = 500
 """Records read from the store at once for a viewer that is behind the ring."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""A page of older records ends before the record that passes this size."""
 LAG_LIMIT = 50_000
 """A viewer that is further behind than this many records starts over from a snapshot."""
 
@@ -53,11 +55,15 @@ class Lagged(CoderError):
 
 @dataclass(frozen=True)
 class Batch:
-    """Records `first_seq`..`last_seq`, each the ready JSON of one `Record`."""
+    """Records from `first_seq` on, each the ready JSON of one `Record`; `seqs` has the (last) number of each."""
 
     first_seq: int
-    last_seq: int
+    seqs: Sequence[int]
     encoded: Sequence[bytes]
+
+    @property
+    def last_seq(self) -> int:
+        return self.seqs[-1]
 
 
 @dataclass(frozen=True)
@@ -124,10 +130,11 @@ class Follower:
         first = self.cursor + 1
         if first >= log.first_seq:
             encoded = _frame_of(log.ring, first - log.first_seq)
+            batch = Batch(first, range(first, first + len(encoded)), encoded)
         else:
-            encoded = await self._journal.read_encoded(log.session_id, self.cursor, min(log.first_seq, first + PAGE))
-        self.cursor += len(encoded)
-        return Batch(first, self.cursor, encoded)
+            batch = await self._journal.read_batch(log.session_id, self.cursor, log.first_seq)
+        self.cursor = batch.last_seq
+        return batch
 
 
 class Journal:
@@ -222,18 +229,32 @@ class Journal:
         log.settle_text()
         return after <= (log.last_seq if epoch in (None, self.epoch) else log.boot_seq)
 
-    async def page(self, session_id: str, after: int, limit: int) -> list[Record]:
-        """Records after `after`, oldest first, at most `limit`; what was shown is stored first."""
+    async def page(self, session_id: str, after: int, limit: int, before: int = events.END) -> list[Record]:
+        """Records between two numbers, both excluded: the oldest `limit` of them; what was shown is stored first."""
         await self.flush(session_id)
         async with self._store.connection() as connection:
             await sessions.get(connection, session_id)
-            return await events.page(connection, session_id, after=after, limit=limit)
+            return await events.page(connection, session_id, after=after, before=before, limit=limit)
 
-    async def read_encoded(self, session_id: str, after: int, before: int) -> list[bytes]:
-        """The stored records between `after` and `before`, both excluded, ready encoded."""
+    async def older(self, session_id: str, before: int, limit: int) -> list[Record]:
+        """The newest records before a number, oldest first, at most `limit` and `PAGE_BYTES`."""
+        await self.flush(session_id)
         async with self._store.connection() as connection:
-            found = await events.page_encoded(connection, session_id, after=after, limit=before - after - 1)
-        return [record.data for record in found]
+            await sessions.get(connection, session_id)
+            found = await events.tail(connection, session_id, before=before, limit=limit, max_bytes=PAGE_BYTES)
+            return found or await events.tail(connection, session_id, before=before, limit=1, max_bytes=events.END)
+
+    async def read_batch(self, session_id: str, after: int, before: int) -> Batch:
+        """Stored records between two numbers, both excluded: the oldest of them.
+
+        Raises:
+            NotFound: they are gone, with their session.
+        """
+        async with self._store.connection() as connection:
+            found = await events.page_encoded(connection, session_id, after=after, before=before, limit=PAGE)
+        if not found:
+            raise NotFound("the session was closed", session_id=session_id)
+        return Batch(found[0].first_seq, [record.seq for record in found], [record.data for record in found])
 
     async def snapshot(self, session_id: str) -> SnapshotFrame:
         """The session as it stands at `seq`: rows and records of one database snapshot. Follow from `seq`.
@@ -259,7 +280,7 @@ class Journal:
                 setup=setup and setup.abridged(),
                 comments=await comments.open_threads(connection, session_id),
                 events=tuple(tail),
-                has_more=session.last_seq > len(tail),
+                has_more=bool(session.last_seq) and (not tail or tail[0].begins > 1),
             )
 
     async def flush(self, session_id: str) -> None:
@@ -286,6 +307,15 @@ class Journal:
         if log is not None:
             log.is_gone = True
             log.wake()
+
+    @property
+    def stored(self) -> anyio.Event:
+        """Set when the next batch is on disk."""
+        return self._flushed
+
+    def standing(self) -> Mapping[str, tuple[int, float]]:
+        """Up to where each session of this run is stored, and since when by the event loop's clock."""
+        return {id: (log.stored_seq, log.stored_at) for id, log in self._logs.items()}
 
     def unstored_bytes(self) -> int:
         """How much has been shown but not stored yet, over all sessions."""

@@ -63,6 +63,8 @@ class SessionLog:
     """Closed while a commit holds the next numbers: appends wait for it."""
     waiters: list[anyio.Event] = field(default_factory=list[anyio.Event])
     is_gone: bool = False
+    stored_at: float = field(default_factory=anyio.current_time)
+    """When it was last stored, by the event loop's clock."""
     _growing: _Growing | None = None
 
     @property
@@ -121,6 +123,7 @@ class SessionLog:
     def mark_stored(self, seq: int, ring_limit: int) -> None:
         """Everything up to `seq` is on disk; the ring may let go of it."""
         self.stored_seq = seq
+        self.stored_at = anyio.current_time()
         keep = 0
         while keep < len(self.pending) and self.pending[keep].seq <= seq:
             self.pending_bytes -= len(self.pending[keep].event)

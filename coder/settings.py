@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """Prompts that may wait in one session."""
     disk_reserve_mb: int = Field(default=200, ge=0)
     """With less room than this on the home's disk no new work is taken."""
+    compact_after: float = Field(default=10, ge=0.1)
+    """When a session has been quiet that long after a turn, the pieces of its text are merged."""
     shutdown_grace: float = Field(default=10, ge=0)
     providers: ProviderSettings = Field(default_factory=ProviderSettings)
 

@@ -46,10 +46,11 @@ Schema = dict[str, Any]
 
 
 class _WireSchema(GenerateJsonSchema):
-    """What the host sends holds every field, also those with a default."""
+    """What the host sends holds every field, also those with a default; what it may leave out says so."""
 
     def field_is_required(self, field: Any, total: bool) -> bool:
-        return self.mode == "serialization" or super().field_is_required(field, total)
+        is_always_sent = self.mode == "serialization" and "serialization_exclude_if" not in field
+        return is_always_sent or super().field_is_required(field, total)
 
 
 def render() -> str:

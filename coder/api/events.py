@@ -19,6 +19,7 @@ from coder.journal import Batch, Lagged
 from coder.model.events import Record
 from coder.model.values import Input
 from coder.protocol import Page
+from coder.store.events import END
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,10 @@ EVENT_STREAM = "text/event-stream"
 
 
 class EventsQuery(Input):
-    """Records after number `after`."""
+    """Records after number `after`; with `before` and no `after` the newest ones before that number."""
 
     after: Number | None = None
+    before: Number | None = None
     limit: Limit = 100
 
 
@@ -42,10 +44,19 @@ async def list_events(request: Request) -> Response:
         return EventStream(
             host, meter_of(request), seats_of(request), session_id, query.after if after is None else after
         )
-    records = await host.journal.page(session_id, query.after or 0, query.limit)
-    following = str(records[-1].seq) if len(records) == query.limit else None
-    page = Page[Record](items=tuple(records), next=following)
+    page = await _page(host, session_id, query)
     return Response(page.model_dump_json(), media_type=JSON_TYPE)
+
+
+async def _page(host: Host, session_id: str, query: EventsQuery) -> Page[Record]:
+    """`next` is the number to go on from: as `after`, or as `before` for a page of older records."""
+    before = END if query.before is None else query.before
+    if query.before is not None and query.after is None:
+        older = await host.journal.older(session_id, before, query.limit)
+        return Page[Record](items=tuple(older), next=str(older[0].begins) if older and older[0].begins > 1 else None)
+    records = await host.journal.page(session_id, query.after or 0, query.limit, before)
+    following = str(records[-1].seq) if len(records) == query.limit else None
+    return Page[Record](items=tuple(records), next=following)
 
 
 class EventStream(Response):
@@ -132,7 +143,7 @@ class EventStream(Response):
 
 
 def _as_events(batch: Batch) -> bytes:
-    numbered = enumerate(batch.encoded, batch.first_seq)
+    numbered = zip(batch.seqs, batch.encoded, strict=True)
     return b"".join(b"id: %d\ndata: %b\n\n" % (seq, record) for seq, record in numbered)
 
 

@@ -221,14 +221,32 @@ AgentEvent = Annotated[
     Field(discriminator="type"),
 ]
 
+mergeable: TypeAdapter[Text | Reasoning] = TypeAdapter(Annotated[Text | Reasoning, Field(discriminator="type")])
+"""The events whose adjacent pieces say one text."""
+
 agent_event: TypeAdapter[AgentEvent] = TypeAdapter(AgentEvent)
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Record(Value):
-    """A numbered event. `seq` is contiguous from 1 per session."""
+    """A numbered event. `seq` is contiguous from 1 per session.
+
+    Adjacent pieces of one text may have become one record: then it covers `first_seq`..`seq`, and was said from `at`
+    until `until`. Both are absent where it is one number.
+    """
 
     seq: int
+    first_seq: int | None = Field(default=None, exclude_if=_is_none)
     at: Time
+    until: Time | None = Field(default=None, exclude_if=_is_none)
     agent: str | None
     task_id: str | None
     event: AgentEvent
+
+    @property
+    def begins(self) -> int:
+        """The first number that it covers."""
+        return self.seq if self.first_seq is None else self.first_seq

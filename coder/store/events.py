@@ -1,4 +1,8 @@
-"""The journal's records. `seq` is contiguous from 1 per session; the session's row holds the newest number."""
+"""The journal's records. `seq` is contiguous from 1 per session; the session's row holds the newest number.
+
+A row of text that was merged (`coder.store.compaction`) covers several numbers. Where a reader begins or ends inside of
+it, the text is cut there: every reader is given every number once, whatever is merged meanwhile.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,12 +13,16 @@ from asyncpg import Connection, PostgresError
 from asyncpg import Record as Row
 
 from coder.errors import NotFound, WrongState
-from coder.model.events import Record
+from coder.model.events import Record, mergeable
 from coder.store.cursors import check_limit
 from coder.store.rows import found
 from coder.store.statements import sql
+from coder.store.text import encode_model
 
 _COLUMNS = ("session_id", "seq", "at", "agent", "task_id", "event")
+
+END = 2**63 - 1
+"""Behind every number."""
 
 REFUSED = frozenset({"0A", "22", "23", "44", "54", "P0"})
 """Classes of SQLSTATE that are about the row itself: unsupported, data, constraint, view, limit, trigger."""
@@ -31,18 +39,18 @@ class NewRecord(NamedTuple):
 
 
 class EncodedRecord(NamedTuple):
-    """A record ready to be sent: `data` is the JSON of `{seq, at, agent, task_id, event}`."""
+    """A record ready to be sent: `data` is the JSON of one `Record` that covers `first_seq`..`seq`."""
 
+    first_seq: int
     seq: int
     data: bytes
 
 
 def encode_record(seq: int, at: datetime, agent: str | None, task_id: str | None, event: bytes) -> bytes:
     """The JSON of a whole record around an event that is encoded already."""
-    time = at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6]
-    return b'{"seq":%d,"at":"%sZ","agent":%s,"task_id":%s,"event":%s}' % (
+    return b'{"seq":%d,"at":%b,"agent":%b,"task_id":%b,"event":%b}' % (
         seq,
-        time.encode(),
+        _encode_time(at),
         orjson.dumps(agent),
         orjson.dumps(task_id),
         event,
@@ -92,30 +100,36 @@ async def copy_batches(
     return replaced
 
 
-async def page(c: Connection, session_id: str, *, after: int = 0, limit: int = 100) -> list[Record]:
-    """Records after a number, in order."""
-    return [_read(row) for row in await c.fetch(sql("page_events"), session_id, after, check_limit(limit))]
+async def page(c: Connection, session_id: str, *, after: int = 0, before: int = END, limit: int = 100) -> list[Record]:
+    """Records between two numbers, both excluded: the oldest of them, in order."""
+    found = await page_encoded(c, session_id, after=after, before=before, limit=limit)
+    return [Record.model_validate_json(record.data) for record in found]
 
 
-async def page_encoded(c: Connection, session_id: str, *, after: int = 0, limit: int = 100) -> list[EncodedRecord]:
+async def page_encoded(
+    c: Connection, session_id: str, *, after: int = 0, before: int = END, limit: int = 100
+) -> list[EncodedRecord]:
     """The same as `page`, ready to be sent."""
-    return [_encode(row) for row in await c.fetch(sql("page_events"), session_id, after, check_limit(limit))]
+    check_limit(limit)
+    rows = await c.fetch(sql("page_events"), session_id, after, before, limit) if after + 1 < before else []
+    return [_encode(row, after, before) for row in rows]
 
 
-async def tail(c: Connection, session_id: str, *, limit: int, max_bytes: int) -> list[Record]:
-    """The newest records in order: at most `limit`, and no more than fit into `max_bytes` of JSON."""
-    return [
-        Record.model_validate_json(record.data)
-        for record in await tail_encoded(c, session_id, limit=limit, max_bytes=max_bytes)
-    ]
+async def tail(c: Connection, session_id: str, *, before: int = END, limit: int, max_bytes: int) -> list[Record]:
+    """The newest records before a number, in order: at most `limit`, and no more than fit into `max_bytes` of JSON."""
+    found = await tail_encoded(c, session_id, before=before, limit=limit, max_bytes=max_bytes)
+    return [Record.model_validate_json(record.data) for record in found]
 
 
-async def tail_encoded(c: Connection, session_id: str, *, limit: int, max_bytes: int) -> list[EncodedRecord]:
+async def tail_encoded(
+    c: Connection, session_id: str, *, before: int = END, limit: int, max_bytes: int
+) -> list[EncodedRecord]:
     """The same as `tail`, ready to be sent."""
     kept: list[EncodedRecord] = []
     size = 0
-    for row in await c.fetch(sql("tail_events"), session_id, check_limit(limit)):
-        record = _encode(row)
+    check_limit(limit)
+    for row in await c.fetch(sql("page_events_before"), session_id, before, limit) if before > 1 else []:
+        record = _encode(row, 0, before)
         size += len(record.data)
         if size > max_bytes:
             break
@@ -174,11 +188,28 @@ async def _explain_refusal(c: Connection, batches: Mapping[str, Sequence[NewReco
     raise WrongState("a journal does not stand just before the records to append", last_seqs=stored)
 
 
-def _encode(row: Row) -> EncodedRecord:
-    seq = row["seq"]
-    event = row["event"].encode()
-    return EncodedRecord(seq, encode_record(seq, row["at"], row["agent"], row["task_id"], event))
+def _encode(row: Row, after: int, before: int) -> EncodedRecord:
+    """The row's part between two numbers, both excluded."""
+    seq, at, agent, task_id, event = row["seq"], row["at"], row["agent"], row["task_id"], row["event"].encode()
+    if row["first_seq"] is None:
+        return EncodedRecord(seq, seq, encode_record(seq, at, agent, task_id, event))
+    first, last = max(row["first_seq"], after + 1), min(seq, before - 1)
+    if (first, last) != (row["first_seq"], seq):
+        event = _cut(event, row["lengths"], first - row["first_seq"], last - row["first_seq"] + 1)
+    if first == last:
+        return EncodedRecord(last, last, encode_record(last, at, agent, task_id, event))
+    head = b'{"seq":%d,"first_seq":%d,"at":%b,"until":%b,"agent":%b,"task_id":%b,"event":%b}'
+    times = _encode_time(at), _encode_time(row["until"])
+    data = head % (last, first, *times, orjson.dumps(agent), orjson.dumps(task_id), event)
+    return EncodedRecord(first, last, data)
 
 
-def _read(row: Row) -> Record:
-    return Record.model_validate_json(_encode(row).data)
+def _cut(event: bytes, lengths: Sequence[int], first: int, end: int) -> bytes:
+    """The event with the text of some of its pieces only."""
+    told = mergeable.validate_json(event)
+    start = sum(lengths[:first])
+    return encode_model(told.model_copy(update={"text": told.text[start : start + sum(lengths[first:end])]}))
+
+
+def _encode_time(at: datetime) -> bytes:
+    return b'"%bZ"' % at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6].encode()

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -20,7 +21,7 @@ import orjson
 
 from coder.client import Client
 from coder.errors import CoderError
-from coder.model.events import Record
+from coder.model.events import Reasoning, Record, Text
 from coder.protocol import SnapshotFrame
 
 TOKEN = re.compile(r"<([a-z0-9.-]+)>")
@@ -88,9 +89,7 @@ async def read_book(database_url: str) -> Book:
         await connection.close()
     records: dict[str, list[Record]] = {row["id"]: [] for row in sessions}
     for row in rows:
-        names = ("seq", "at", "agent", "task_id")
-        fields = {name: row[name] for name in names} | {"event": orjson.loads(row["raw"])}
-        records[row["session_id"]].append(Record.model_validate(fields))
+        records[row["session_id"]] += _pieces(row)
     return Book(
         last_seqs={row["id"]: row["last_seq"] for row in sessions},
         worktrees={row["id"]: row["worktree_path"] for row in sessions if row["worktree_path"]},
@@ -109,6 +108,46 @@ async def read_book(database_url: str) -> Book:
         active_agents=[row["session_id"] for row in active],
         open_requests=[row["id"] for row in asked],
     )
+
+
+def _pieces(row: asyncpg.Record) -> Iterator[Record]:
+    """The record under each of the numbers that a row covers."""
+    event = orjson.loads(row["raw"])
+    if row["first_seq"] is None:
+        yield _record(row, row["seq"], event)
+        return
+    assert sum(row["lengths"]) == len(event["text"]), "a merged record has another text than its pieces had"
+    begin = 0
+    for seq, length in zip(range(row["first_seq"], row["seq"] + 1), row["lengths"], strict=True):
+        yield _record(row, seq, event | {"text": event["text"][begin : begin + length]})
+        begin += length
+
+
+def _record(row: asyncpg.Record, seq: int, event: object) -> Record:
+    fields = {"seq": seq, "at": row["at"], "agent": row["agent"], "task_id": row["task_id"], "event": event}
+    return Record.model_validate(fields)
+
+
+def told(records: Sequence[Record]) -> Sequence[Record]:
+    """What the records say: without times, and with adjacent pieces of one text as one record, however they came.
+
+    A number that is missing or there twice ends a record.
+    """
+    merged: list[Record] = []
+    for record in records:
+        last = merged[-1] if merged else None
+        if last and isinstance(last.event, Text | Reasoning) and record.begins == last.seq + 1:
+            event = last.event.model_copy(update={"text": last.event.text + getattr(record.event, "text", "")})
+            longer = last.model_copy(update={"seq": record.seq, "event": event})
+            if _source(longer) == _source(record):
+                merged[-1] = longer
+                continue
+        merged.append(record.model_copy(update={"at": None, "until": None, "first_seq": record.begins}))
+    return merged
+
+
+def _source(record: Record) -> object:
+    return record.agent, record.task_id, record.event.type, getattr(record.event, "message_id", None)
 
 
 @dataclass
@@ -217,10 +256,12 @@ def _state_faults(book: Book) -> Iterator[str]:
 
 
 def _viewed(book: Book, viewer: Viewer) -> Iterator[str]:
-    stored = [
-        one.model_copy(update={"at": None}) for one in book.records[viewer.session_id] if one.seq > viewer.begins_after
-    ]
-    seen = [one.model_copy(update={"at": None}) for one in viewer.records]
+    numbers = [(one.begins, one.seq) for one in viewer.records]
+    for (_, last), (first, _) in pairwise([(0, viewer.begins_after), *numbers]):
+        if first != last + 1:
+            yield f"a viewer of {viewer.session_id} was given {first} after {last}"
+    stored = told([one for one in book.records[viewer.session_id] if one.seq > viewer.begins_after])
+    seen = told(viewer.records)
     if seen != stored:
         differing = next(
             (index for index, pair in enumerate(zip(seen, stored, strict=False)) if pair[0] != pair[1]), None

@@ -150,8 +150,9 @@ export const api = {
   /** The newest tasks of all sessions, newest first. */
   recentTasks: async () => (await call<Page<Task>>("GET", `/api/tasks?limit=${PAGE}`)).items,
   waitingPermissions: () => all<PermissionRequest>("/api/permissions?status=pending"),
-  records: async (id: string, after: number, limit: number) =>
-    (await call<Page<JournalRecord>>("GET", `/api/sessions/${part(id)}/events?after=${after}&limit=${limit}`)).items,
+  /** The newest records before a number, oldest first. */
+  records: async (id: string, before: number, limit: number) =>
+    (await call<Page<JournalRecord>>("GET", `/api/sessions/${part(id)}/events?before=${before}&limit=${limit}`)).items,
   /** The newest changes of a session, whatever became of them. */
   recentChanges: async (id: string) => (await call<Page<Change>>("GET", `/api/sessions/${part(id)}/changes?limit=${PAGE}`)).items,
   change: (id: string) => call<ChangeDetail>("GET", `/api/changes/${part(id)}`),

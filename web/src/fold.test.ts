@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
-import { activityOf, byId, fold, prepend, queueOf, urgencyOf, viewOf, type Item, type View } from "./fold.ts";
+import { activityOf, beginOf, byId, fold, prepend, queueOf, urgencyOf, viewOf, type Item, type View } from "./fold.ts";
 import type { AgentEvent, Change, Comment, JournalRecord, Session, SnapshotFrame, Task, ToolCall } from "./protocol.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
@@ -42,6 +42,12 @@ function snapshot(more: Partial<SnapshotFrame> = {}): SnapshotFrame {
 
 function records(events: AgentEvent[], first = 1, taskId = "tsk_1"): JournalRecord[] {
   return events.map((event, at) => ({ seq: first + at, at: AT, agent: "demo", task_id: taskId, event }));
+}
+
+/** What the host does with pieces of one text after their turn. */
+function merged(pieces: JournalRecord[]): JournalRecord {
+  const text = pieces.map(({ event }) => (event.type === "text" ? event.text : "")).join("");
+  return { ...pieces[0]!, ...pieces.at(-1)!, first_seq: pieces[0]!.seq, until: AT, event: { type: "text", text, message_id: "m1" } };
 }
 
 function call(more: Partial<ToolCall> = {}): ToolCall {
@@ -159,6 +165,31 @@ describe("older records", () => {
   it("are ignored when they do not touch the tail", () => {
     const tail = viewOf(snapshot({ seq: 7, events: all.slice(5), has_more: true }));
     expect(prepend(tail, all.slice(0, 2))).toBe(tail);
+  });
+});
+
+describe("a text that was merged", () => {
+  const pieces = records([text("one "), text("two "), text("three "), text("four")]);
+
+  it("journal: the pane loads older records of a merged text", () => {
+    const shown = viewOf(snapshot({ seq: 4, events: pieces.slice(2), has_more: true }));
+    expect(beginOf(shown)).toBe(3);
+    const full = prepend(shown, [merged(pieces.slice(0, 2))]);
+    expect(full.hasMore).toBe(false);
+    expect(full.story.items).toEqual(viewOf(snapshot({ seq: 4, events: pieces })).story.items);
+  });
+
+  it("is the same text under the same key", () => {
+    const whole = viewOf(snapshot({ seq: 4, events: [merged(pieces)] }));
+    expect(whole.story.items).toEqual(viewOf(snapshot({ seq: 4, events: pieces })).story.items);
+    expect(beginOf(whole)).toBe(1);
+  });
+
+  it("goes on behind its last number, and is not taken where it overlaps", () => {
+    const view = viewOf(snapshot({ seq: 2, events: [merged(pieces.slice(0, 2))] }));
+    expect(fold(view, [merged(pieces.slice(2))])).toMatchObject({ hasGap: false, view: { seq: 4 } });
+    expect(fold(view, [merged(pieces.slice(1))])).toEqual({ hasGap: true, view });
+    expect(prepend(viewOf(snapshot({ seq: 4, events: pieces.slice(2), has_more: true })), [merged(pieces)]).hasMore).toBe(true);
   });
 });
 

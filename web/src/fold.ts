@@ -160,27 +160,36 @@ export function fold(view: View, records: readonly JournalRecord[]): { view: Vie
   };
 }
 
+/** The first number that a record covers: pieces of one text may have become one record. */
+export const firstOf = (record: JournalRecord): number => record.first_seq ?? record.seq;
+
 /** The run of records that follows `seq` without a gap. */
 export function freshOf(seq: number, records: readonly JournalRecord[]): { records: JournalRecord[]; hasGap: boolean } {
   const fresh: JournalRecord[] = [];
   let last = seq;
   for (const record of records) {
     if (record.seq <= last) continue;
-    if (record.seq !== last + 1) return { records: fresh, hasGap: true };
+    if (firstOf(record) !== last + 1) return { records: fresh, hasGap: true };
     fresh.push(record);
     last = record.seq;
   }
   return { records: fresh, hasGap: false };
 }
 
+/** The first number that is shown. */
+export function beginOf(view: View): number {
+  const oldest = view.story.records[0];
+  return oldest ? firstOf(oldest) : view.seq + 1;
+}
+
 /** Put a page of older records before what is shown. Pages that do not touch it are ignored. */
 export function prepend(view: View, older: readonly JournalRecord[]): View {
-  const first = view.story.records[0]?.seq ?? view.seq + 1;
+  const first = beginOf(view);
   const before = older.filter((record) => record.seq < first);
-  if (before.at(-1)?.seq !== first - 1) return before.length ? view : { ...view, hasMore: false };
+  if (before.at(-1)?.seq !== first - 1) return older.length ? view : { ...view, hasMore: false };
   return {
     ...view,
-    hasMore: (before[0]?.seq ?? 1) > 1,
+    hasMore: before[0] !== undefined && firstOf(before[0]) > 1,
     story: tell(EMPTY_STORY, [...before, ...view.story.records]),
   };
 }
@@ -324,7 +333,7 @@ function tell(story: Story, records: readonly JournalRecord[]): Story {
 type Draft = { -readonly [Field in keyof Story]: Story[Field] } & { items: Item[] };
 
 function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
-  const told: Told = { key: String(record.seq), at: record.at, agent: record.agent, taskId: record.task_id };
+  const told: Told = { key: String(firstOf(record)), at: record.at, agent: record.agent, taskId: record.task_id };
   const agent = record.agent ?? "";
   switch (event.type) {
     case "user_text":
@@ -332,7 +341,7 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
       return;
     case "text":
     case "reasoning":
-      tellText(draft.items, told, event);
+      tellText(draft.items, told, event, record.until ?? record.at);
       return;
     case "tool_call":
     case "tool_update":
@@ -400,7 +409,7 @@ function tellOne(draft: Draft, record: JournalRecord, event: AgentEvent): void {
   }
 }
 
-function tellText(items: Item[], told: Told, event: { type: "text" | "reasoning"; text: string; message_id: string | null }) {
+function tellText(items: Item[], told: Told, event: { type: "text" | "reasoning"; text: string; message_id: string | null }, until: string) {
   const last = items.at(-1);
   if (
     last?.kind === event.type &&
@@ -408,9 +417,9 @@ function tellText(items: Item[], told: Told, event: { type: "text" | "reasoning"
     last.taskId === told.taskId &&
     last.agent === told.agent
   ) {
-    items[items.length - 1] = { ...last, text: last.text + event.text, until: told.at };
+    items[items.length - 1] = { ...last, text: last.text + event.text, until };
   } else {
-    items.push({ ...told, kind: event.type, text: event.text, messageId: event.message_id, until: told.at });
+    items.push({ ...told, kind: event.type, text: event.text, messageId: event.message_id, until });
   }
 }
 

@@ -1,7 +1,7 @@
 // What the host tells and the pane follows: the login, the lists, and the live link with its records.
 
 import { Refusal, api, isFramed, placeOf, wordsOf } from "./api.ts";
-import { byId, fold, foldFacts, freshOf, prepend, viewOf, type Facts } from "./fold.ts";
+import { beginOf, byId, fold, foldFacts, freshOf, prepend, viewOf, type Facts } from "./fold.ts";
 import { LatePlug } from "./plug.ts";
 import type { Ack, JournalRecord, Session, SnapshotFrame } from "./protocol.ts";
 import { refreshProviders } from "./providers.ts";
@@ -239,7 +239,8 @@ function flush(): void {
 export async function loadAll(id: string): Promise<void> {
   for (let known = -1; pane().views[id]?.hasMore; ) {
     await quiet(`older:${id}`);
-    const first = pane().views[id]?.story.records[0]?.seq ?? 0;
+    const view = pane().views[id];
+    const first = view ? beginOf(view) : 0;
     if (first === known) return;
     known = first;
     await loadOlder(id);
@@ -263,9 +264,7 @@ export async function loadOlder(id: string): Promise<void> {
   const view = pane().views[id];
   if (!view?.hasMore) return;
   await doing(`older:${id}`, async () => {
-    const first = view.story.records[0]?.seq ?? view.seq + 1;
-    const after = Math.max(0, first - 1 - OLDER);
-    const older = await api.records(id, after, Math.min(OLDER, first - 1 - after));
+    const older = await api.records(id, beginOf(view), OLDER);
     const now = pane().views[id];
     if (now) set({ views: { ...pane().views, [id]: prepend(now, older) } });
   });

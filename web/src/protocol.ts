@@ -775,7 +775,9 @@ export interface Recipe {
 
 export interface JournalRecord {
   seq: number;
+  first_seq?: number | null;
   at: string;
+  until?: string | null;
   agent: string | null;
   task_id: string | null;
   event: AgentEvent;

@@ -18,17 +18,22 @@ SELECT last_seq FROM sessions WHERE id = $1;
 SELECT id, last_seq FROM sessions;
 
 -- name: page_events
--- Records after a number, in order.
-SELECT seq, at, agent, task_id, event::text AS event
-FROM events
-WHERE session_id = $1 AND seq > $2
-ORDER BY seq
-LIMIT $3;
-
--- name: tail_events
--- The newest records, newest first.
-SELECT seq, at, agent, task_id, event::text AS event
+-- Records between two numbers, both excluded, oldest first; lengths only where a merged record has to be cut.
+SELECT seq, first_seq, at, until, agent, task_id, event::text AS event,
+    CASE WHEN first_seq <= $2 OR seq >= $3 THEN lengths END AS lengths
 FROM events
 WHERE session_id = $1
+  AND seq > $2
+  AND seq <= coalesce((SELECT min(seq) FROM events WHERE session_id = $1 AND seq >= $3 - 1), $3)
+ORDER BY seq
+LIMIT $4;
+
+-- name: page_events_before
+-- The newest records before a number, newest first; lengths only where a merged record has to be cut.
+SELECT seq, first_seq, at, until, agent, task_id, event::text AS event,
+    CASE WHEN seq >= $2 THEN lengths END AS lengths
+FROM events
+WHERE session_id = $1
+  AND seq <= coalesce((SELECT min(seq) FROM events WHERE session_id = $1 AND seq >= $2 - 1), $2)
 ORDER BY seq DESC
-LIMIT $2;
+LIMIT $3;
