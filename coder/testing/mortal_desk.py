@@ -19,10 +19,12 @@ import orjson
 
 from coder.errors import CoderError
 from coder.failpoints import arm
+from coder.model.branches import CommitWhat, UpdateHow
 from coder.model.changes import Change, Hunk, Target
 from coder.model.checkpoints import Checkpoint
 from coder.model.decisions import Decision, Pick
 from coder.model.values import Value
+from coder.protocol import BranchIncoming
 from coder.store import changes, session_worktrees, sessions
 from coder.testing.desk import Desk, open_desk
 
@@ -41,6 +43,9 @@ Verb = Literal[
     "revert",
     "restore",
     "withdraw",
+    "commit",
+    "update",
+    "auto_apply",
     "show",
 ]
 
@@ -53,6 +58,8 @@ class Order(Value):
     """For `open` the repository."""
     picks: tuple[Pick, ...] = ()
     target: Target = "checkout"
+    what: CommitWhat = "applied"
+    how: UpdateHow = "merge"
     id: str = ""
     failpoints: tuple[str, ...] = ()
 
@@ -226,11 +233,19 @@ async def _carry_out(desk: Desk, order: Order) -> Answer:
         case "reject":
             await decisions.reject(order.picks, by="person")
         case "revert":
-            await decisions.revert([order.id], by="person")
+            await decisions.revert([pick.change_id for pick in order.picks], by="person")
         case "restore":
             await desk.checkpoints.restore(order.id, by="person")
         case "withdraw":
             await desk.rejections.withdraw(order.id, by="person")
+        case "commit":
+            await desk.branches.commit(id, "Work", order.what, f"committer of {order.what}")
+        case "update":
+            await desk.branches.update(id, BranchIncoming(how=order.how), "person")
+        case "auto_apply":
+            async with desk.store.transaction() as connection:
+                await sessions.patch(connection, id, name=None, auto_apply=True)
+            await decisions.auto_apply(id)
         case "show":
             return Answer(hunks=(await desk.changes.get(order.id)).hunks)
     return Answer()

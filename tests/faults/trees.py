@@ -154,6 +154,31 @@ def carry(place: Mapping[str, File], moves: Sequence[tuple[Side, Side]], *, is_d
     return result
 
 
+def chain(sets: Sequence[Sequence[tuple[Side, Side]]]) -> list[tuple[Side, Side]]:
+    """Sets of moves that follow each other, as one set."""
+    made: list[tuple[Side, Side]] = []
+    for each in sets:
+        made = _chained(made, each)
+    return made
+
+
+def _chained(first: Sequence[tuple[Side, Side]], then: Sequence[tuple[Side, Side]]) -> list[tuple[Side, Side]]:
+    left = {after[0]: (before, after) for before, after in first if after}
+    gone = {before[0]: (before, None) for before, after in first if before and not after and before[0] not in left}
+    moves = list(first)
+    for before, after in then:
+        earlier = left.get(before[0]) if before else gone.get(after[0]) if after else None
+        if earlier is None:
+            moves.append((before, after))
+            continue
+        moves.remove(earlier)
+        there = earlier[1]
+        if before and after and there:
+            after = (after[0], _changed(there[1], before[1], after[1], after[0]))
+        moves.append((earlier[0], after))
+    return [(before, after) for before, after in moves if before != after]
+
+
 def _change(
     place: Mapping[str, File],
     before: tuple[str, File],
