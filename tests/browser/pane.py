@@ -36,7 +36,7 @@ def chromium_path() -> str:
 
 @asynccontextmanager
 async def open_browser() -> AsyncGenerator[Browser]:
-    """A Chromium of this test alone, with a profile of its own that is gone afterwards."""
+    """A Chromium whose profiles are gone afterwards."""
     path = chromium_path()
     expect.set_options(timeout=15_000)
     async with async_playwright() as playwright:
@@ -49,7 +49,7 @@ async def open_browser() -> AsyncGenerator[Browser]:
 
 @asynccontextmanager
 async def open_pane(
-    browser: Browser, live: LiveHost | HostProcess, *, before: Callable[[Page], Awaitable[None]] | None = None
+    browser: Browser, live: LiveHost | HostProcess, *, before: Callable[[Page], Awaitable[object]] | None = None
 ) -> AsyncGenerator[Page]:
     """A signed-in pane in a profile of its own; `before` sees the page while it is empty.
 

@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.async_api import Locator, Page
+from playwright.async_api import Browser, Locator, Page
 
 from coder.client import Client
 from coder.model.events import Record, TurnEnded
 from coder.protocol import Prompt
 from coder.testing.harness import LiveHost, open_live_host
 from coder.testing.repositories import FILES, make_repository
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 
 LINES = [f"line {number}" for number in range(1, 41)]
 TEXT = "\n".join([*LINES, ""])
@@ -66,13 +66,12 @@ class Review:
 
 
 @asynccontextmanager
-async def open_review(tmp_path: Path, database_url: str, verbs: str | None) -> AsyncGenerator[Review]:
+async def open_review(tmp_path: Path, database_url: str, browser: Browser, verbs: str | None) -> AsyncGenerator[Review]:
     """A session where the agent has done this, in a pane."""
     repository = make_repository(tmp_path / "sample", {**FILES, "long.txt": TEXT})
     async with (
         open_live_host(tmp_path / "home", database_url) as live,
         live.client() as client,
-        open_browser() as browser,
     ):
         project = await client.register_project(str(repository))
         session = await client.open_session(project.id, "Review")

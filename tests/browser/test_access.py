@@ -4,14 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from coder.model.events import Reasoning, Text, ToolCallStarted
 from coder.model.tool_calls import ContentBlock, TerminalOutput, ToolCall, ToolLocation
 from coder.testing.harness import open_live_host
 from coder.testing.repositories import make_repository
 from tests.browser.axe import faults_of
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 from tests.browser.steps import open_session, send
 
 WORK = (
@@ -79,9 +79,9 @@ async def axe_finds_nothing(page: Page, state: str) -> None:
 
 
 @pytest.mark.scenario("pane: axe finds nothing on any screen")
-async def test_axe_finds_nothing(tmp_path: Path, database_url: str):
+async def test_axe_finds_nothing(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample", {"src/store.py": "def f():\n    return 0\n"})
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         stranger = await browser.new_page()
         await stranger.goto(live.url)
         await stranger.get_by_label("Login link or token").wait_for()
@@ -127,9 +127,9 @@ async def test_axe_finds_nothing(tmp_path: Path, database_url: str):
 
 
 @pytest.mark.scenario("pane: A phone is enough for the main job")
-async def test_the_main_job_is_done_on_a_phone(tmp_path: Path, database_url: str):
+async def test_the_main_job_is_done_on_a_phone(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
 
         async def small(page: Page) -> None:
             await page.set_viewport_size({"width": 390, "height": 844})
@@ -160,9 +160,9 @@ async def test_the_main_job_is_done_on_a_phone(tmp_path: Path, database_url: str
 
 
 @pytest.mark.scenario("pane: A hundred hostile strings do nothing")
-async def test_hostile_strings_do_nothing(tmp_path: Path, database_url: str):
+async def test_hostile_strings_do_nothing(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             asked: list[str] = []
             dialogs: list[str] = []

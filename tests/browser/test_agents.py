@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from coder.testing.harness import open_live_host
 from tests.browser.axe import faults_of
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 
 
 @pytest.mark.scenario("pane: An agent is diagnosed and another one added")
-async def test_an_agent_is_diagnosed_and_one_more_is_written_down(tmp_path: Path, database_url: str):
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+async def test_an_agent_is_diagnosed_and_one_more_is_written_down(tmp_path: Path, database_url: str, browser: Browser):
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await page.keyboard.press("Alt+g")
             demo = page.get_by_role("listitem", name="Demo", exact=True)

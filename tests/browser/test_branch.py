@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from coder.testing.repositories import commit_files, git
 from tests.browser.axe import faults_of
@@ -14,8 +14,10 @@ from tests.browser.review import open_review, replaced, three_hunks
 @pytest.mark.scenario("pane: A conflict with the default branch is handed to an agent")
 @pytest.mark.scenario("pane: Changes are exported as a patch")
 @pytest.mark.scenario("pane: Closing says what would be lost")
-async def test_work_is_committed_updated_exported_and_its_branch_kept(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, f"{three_hunks()}; write a.txt a\\n") as review:
+async def test_work_is_committed_updated_exported_and_its_branch_kept(
+    tmp_path: Path, database_url: str, browser: Browser
+) -> None:
+    async with open_review(tmp_path, database_url, browser, f"{three_hunks()}; write a.txt a\\n") as review:
         page, repository = review.page, review.repository
         line = review.changes.get_by_role("region", name="Branch")
         await expect(line).to_contain_text("level with main")

@@ -5,7 +5,7 @@ from typing import Literal
 
 import anyio
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Browser, Route, expect
 
 from coder.testing.repositories import git
 from tests.browser.axe import faults_of
@@ -14,8 +14,10 @@ from tests.browser.steps import send
 
 
 @pytest.mark.scenario("pane: One hunk is applied and another rejected with a reason")
-async def test_hunks_are_applied_and_rejected_with_a_reason(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, three_hunks()) as review:
+async def test_hunks_are_applied_and_rejected_with_a_reason(
+    tmp_path: Path, database_url: str, browser: Browser
+) -> None:
+    async with open_review(tmp_path, database_url, browser, three_hunks()) as review:
         await review.button("Modified long.txt").click()
         await review.button("Apply hunk 1 of long.txt").click()
         await expect(review.changes.get_by_role("grid")).to_have_count(2)
@@ -35,9 +37,9 @@ async def test_hunks_are_applied_and_rejected_with_a_reason(tmp_path: Path, data
 
 
 @pytest.mark.scenario("pane: Lines are selected with the mouse and with the keyboard")
-async def test_lines_are_dragged_over_and_walked(tmp_path: Path, database_url: str) -> None:
+async def test_lines_are_dragged_over_and_walked(tmp_path: Path, database_url: str, browser: Browser) -> None:
     new = "new.txt"
-    async with open_review(tmp_path, database_url, written(new, "one\ntwo\nthree\nfour\nfive\n")) as review:
+    async with open_review(tmp_path, database_url, browser, written(new, "one\ntwo\nthree\nfour\nfive\n")) as review:
         page = review.page
         await review.button("Added new.txt").click()
         gutters = review.changes.locator("td[data-gutter]").filter(has_text="2")
@@ -61,9 +63,9 @@ async def test_lines_are_dragged_over_and_walked(tmp_path: Path, database_url: s
 
 
 @pytest.mark.scenario("pane: A review is done by keyboard alone")
-async def test_a_review_is_done_with_keys(tmp_path: Path, database_url: str) -> None:
+async def test_a_review_is_done_with_keys(tmp_path: Path, database_url: str, browser: Browser) -> None:
     verbs = f"{three_hunks()}; write a.txt a\\n; write b.txt b\\n"
-    async with open_review(tmp_path, database_url, verbs) as review:
+    async with open_review(tmp_path, database_url, browser, verbs) as review:
         press = review.page.keyboard.press
         await review.button("Added a.txt").focus()
         await press("v")
@@ -104,8 +106,10 @@ async def test_a_review_is_done_with_keys(tmp_path: Path, database_url: str) -> 
 
 
 @pytest.mark.scenario("pane: A hunk that has changed is shown anew")
-async def test_a_stale_hunk_is_refused_in_words_and_the_file_shown_anew(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, three_hunks()) as review:
+async def test_a_stale_hunk_is_refused_in_words_and_the_file_shown_anew(
+    tmp_path: Path, database_url: str, browser: Browser
+) -> None:
+    async with open_review(tmp_path, database_url, browser, three_hunks()) as review:
         await review.button("Modified long.txt").click()
         grids = review.changes.get_by_role("grid")
         await expect(grids).to_have_count(3)
@@ -130,8 +134,8 @@ async def test_a_stale_hunk_is_refused_in_words_and_the_file_shown_anew(tmp_path
 
 
 @pytest.mark.scenario("pane: A conflict shows both sides")
-async def test_a_conflict_is_shown_with_both_sides(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, f"{three_hunks()}; write a.txt a\\n") as review:
+async def test_a_conflict_is_shown_with_both_sides(tmp_path: Path, database_url: str, browser: Browser) -> None:
+    async with open_review(tmp_path, database_url, browser, f"{three_hunks()}; write a.txt a\\n") as review:
         (review.repository / "long.txt").write_text(replaced(n3="mine"))
         await review.button("Apply all").click()
         conflict = review.changes.get_by_role("region", name="Conflict", exact=True)
@@ -152,8 +156,8 @@ async def test_a_conflict_is_shown_with_both_sides(tmp_path: Path, database_url:
 
 
 @pytest.mark.scenario("pane: What is no text says what it is")
-async def test_what_is_no_text_is_named(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, None) as review:
+async def test_what_is_no_text_is_named(tmp_path: Path, database_url: str, browser: Browser) -> None:
+    async with open_review(tmp_path, database_url, browser, None) as review:
         tree = review.worktree
         (tree / "data/logo.bin").write_bytes(bytes(range(255, -1, -1)))
         (tree / "empty.txt").touch()
@@ -182,8 +186,10 @@ async def test_what_is_no_text_is_named(tmp_path: Path, database_url: str) -> No
 
 
 @pytest.mark.scenario("pane: A queued rejection is withdrawn")
-async def test_a_rejection_during_a_turn_is_queued_and_can_be_withdrawn(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, f"{three_hunks()}; write a.txt a\\n") as review:
+async def test_a_rejection_during_a_turn_is_queued_and_can_be_withdrawn(
+    tmp_path: Path, database_url: str, browser: Browser
+) -> None:
+    async with open_review(tmp_path, database_url, browser, f"{three_hunks()}; write a.txt a\\n") as review:
         await send(review.page, "say begun; hang")
         await expect(review.page.get_by_role("article", name="demo says").last).to_contain_text("begun")
         await review.button("Reject a.txt").click()
@@ -215,8 +221,8 @@ async def test_a_rejection_during_a_turn_is_queued_and_can_be_withdrawn(tmp_path
 
 
 @pytest.mark.scenario("pane: A checkpoint is looked at, restored and undone")
-async def test_a_checkpoint_is_restored_and_that_undone(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, "write a.txt a\\n") as review:
+async def test_a_checkpoint_is_restored_and_that_undone(tmp_path: Path, database_url: str, browser: Browser) -> None:
+    async with open_review(tmp_path, database_url, browser, "write a.txt a\\n") as review:
         await review.turn("write a.txt again\\n; write b.txt b\\n")
         await review.tab("Checkpoints")
         preview = review.changes.get_by_role("group", name="What a restore would change")
@@ -237,8 +243,10 @@ async def test_a_checkpoint_is_restored_and_that_undone(tmp_path: Path, database
 
 @pytest.mark.scenario("pane: Lines around a hunk are shown when asked for")
 @pytest.mark.scenario("pane: Comments are written, answered and sent as one review")
-async def test_lines_around_hunks_are_shown_and_comments_go_to_the_agent(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, three_hunks()) as review:
+async def test_lines_around_hunks_are_shown_and_comments_go_to_the_agent(
+    tmp_path: Path, database_url: str, browser: Browser
+) -> None:
+    async with open_review(tmp_path, database_url, browser, three_hunks()) as review:
         await review.button("Modified long.txt").click()
         await review.button("Show 10 lines from line 7").click()
         cell = review.changes.get_by_role("grid", name="Lines 7 to 16 of long.txt").get_by_role("gridcell")
@@ -289,8 +297,10 @@ async def test_lines_around_hunks_are_shown_and_comments_go_to_the_agent(tmp_pat
 
 
 @pytest.mark.scenario("pane: Authors and secrets are marked, and secrets are not applied by themselves")
-async def test_hands_and_secrets_are_marked_and_secrets_wait(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, None) as review:
+async def test_hands_and_secrets_are_marked_and_secrets_wait(
+    tmp_path: Path, database_url: str, browser: Browser
+) -> None:
+    async with open_review(tmp_path, database_url, browser, None) as review:
         (review.worktree / ".env").write_text("TOKEN=1\n")
         (review.worktree / "README.md").write_text("# Mine\n")
         await review.turn("write a.txt a\\n")
@@ -310,8 +320,10 @@ async def test_hands_and_secrets_are_marked_and_secrets_wait(tmp_path: Path, dat
 
 
 @pytest.mark.scenario("pane: Changes are committed to the branch where a person says so")
-async def test_a_hunk_is_committed_to_the_branch_and_taken_off_again(tmp_path: Path, database_url: str) -> None:
-    async with open_review(tmp_path, database_url, three_hunks()) as review:
+async def test_a_hunk_is_committed_to_the_branch_and_taken_off_again(
+    tmp_path: Path, database_url: str, browser: Browser
+) -> None:
+    async with open_review(tmp_path, database_url, browser, three_hunks()) as review:
         await review.changes.get_by_label("Where changes are applied").select_option("Apply to the branch")
         await review.page.reload()
         await review.button("Modified long.txt").click()
@@ -331,9 +343,14 @@ async def test_a_hunk_is_committed_to_the_branch_and_taken_off_again(tmp_path: P
 @pytest.mark.scenario("pane: Every state of a review is accessible")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_in_a_review(
-    tmp_path: Path, database_url: str, scheme: Literal["light", "dark"]
+    tmp_path: Path,
+    database_url: str,
+    scheme: Literal["light", "dark"],
+    browser: Browser,
 ) -> None:
-    async with open_review(tmp_path, database_url, f"{three_hunks()}; write a.txt a\\n; write .env b\\n") as review:
+    async with open_review(
+        tmp_path, database_url, browser, f"{three_hunks()}; write a.txt a\\n; write .env b\\n"
+    ) as review:
         page = review.page
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         await review.button("Modified long.txt").click()
@@ -367,9 +384,9 @@ async def test_axe_finds_nothing_in_a_review(
 
 @pytest.mark.scenario("pane: A viewed mark goes stale")
 @pytest.mark.scenario("pane: The split view is remembered")
-async def test_marks_and_the_split_view_survive_a_reload(tmp_path: Path, database_url: str) -> None:
+async def test_marks_and_the_split_view_survive_a_reload(tmp_path: Path, database_url: str, browser: Browser) -> None:
     verbs = 'edit src/hello.py return "hello" => return "hello world"; write a.txt a\\n'
-    async with open_review(tmp_path, database_url, verbs) as review:
+    async with open_review(tmp_path, database_url, browser, verbs) as review:
         await review.button("Viewed: a.txt").click()
         await review.button("Split view").click()
         await review.page.reload()

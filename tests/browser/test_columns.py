@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, WebSocket, expect
+from playwright.async_api import Browser, Locator, Page, WebSocket, expect
 
 from coder.testing.harness import open_live_host
 from coder.testing.repositories import make_repository
 from tests.browser.axe import faults_of
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 from tests.browser.steps import open_session, send
 
 
@@ -24,9 +24,9 @@ async def has_keys(page: Page, name: str) -> None:
 @pytest.mark.scenario("pane: Two sessions work side by side")
 @pytest.mark.scenario("pane: Keys go to the column that has them")
 @pytest.mark.scenario("pane: Columns are there after a reload, and one on a phone")
-async def test_sessions_stand_side_by_side(tmp_path: Path, database_url: str):
+async def test_sessions_stand_side_by_side(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         sockets: list[WebSocket] = []
 
         async def count(page: Page) -> None:

@@ -1,13 +1,14 @@
 """Writing a prompt in a real Chromium."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from coder.testing.harness import open_live_host
 from coder.testing.repositories import make_repository
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 from tests.browser.steps import open_session, send
 
 PASTE = """([name, type, text]) => {
@@ -32,15 +33,27 @@ async def written(page: Page, text: str, *keys: str) -> None:
         await box.press(key)
 
 
+async def raw_input(page: Page) -> Callable[..., Awaitable[object]]:
+    """What an input method tells the browser, which no keyboard of Playwright does."""
+    session = await page.context.new_cdp_session(page)
+
+    async def tell(method: str, **fields: object) -> object:
+        return await session.send(method, fields)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+    return tell
+
+
 @pytest.mark.scenario("pane: Files and commands are completed while one writes")
 @pytest.mark.scenario("pane: Up brings back what was sent before")
 @pytest.mark.scenario("pane: The agent is warm before the prompt is sent")
 @pytest.mark.scenario("pane: The worktree is a tree of folders")
-async def test_files_are_completed_and_walked_through_and_the_past_comes_back(tmp_path: Path, database_url: str):
+async def test_files_are_completed_and_walked_through_and_the_past_comes_back(
+    tmp_path: Path, database_url: str, browser: Browser
+):
     repository = make_repository(
         tmp_path / "sample", {"src/store.py": "1\n", "src/api/stored.py": "2\n", "note": "3\n"}
     )
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             box = page.get_by_role("textbox", name="Prompt")
@@ -99,9 +112,12 @@ async def test_files_are_completed_and_walked_through_and_the_past_comes_back(tm
 
 
 @pytest.mark.scenario("pane: Pasted and dropped files go with the prompt")
-async def test_pasted_and_dropped_files_are_sent(tmp_path: Path, database_url: str):
+@pytest.mark.scenario("pane: Enter while words are composed sends nothing")
+async def test_composed_words_and_pasted_and_dropped_files_are_sent(
+    tmp_path: Path, database_url: str, browser: Browser
+):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             await page.evaluate(PASTE, ["pasted.txt", "text/plain", "pasted words"])
@@ -110,7 +126,24 @@ async def test_pasted_and_dropped_files_are_sent(tmp_path: Path, database_url: s
             chips = page.get_by_role("list", name="Attached files")
             await expect(chips.get_by_role("listitem")).to_have_count(3)
             await chips.get_by_role("button", name="Remove unwanted.md").click()
-            await send(page, "attachments")
+            box = page.get_by_role("textbox", name="Prompt")
+            await box.fill("say ")
+            await box.press("End")
+            tell = await raw_input(page)
+            await tell("Input.imeSetComposition", text="にほん", selectionStart=3, selectionEnd=3)
+            await expect(box).to_have_value("say にほん")
+            # the key as it is, and as most input methods pass it on
+            for key, code in (("Enter", 13), ("Process", 229)):
+                press = {"key": key, "code": "Enter", "windowsVirtualKeyCode": code}
+                await tell("Input.dispatchKeyEvent", type="rawKeyDown", **press)
+                await tell("Input.dispatchKeyEvent", type="keyUp", **press)
+            await expect(box).to_have_value("say にほん")
+            await expect(page.get_by_role("article", name="Your prompt")).to_have_count(0)
+            await tell("Input.insertText", text="日本")
+            await expect(box).to_have_value("say 日本")
+            await page.keyboard.type("; attachments")
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("article", name="Your prompt")).to_contain_text("say 日本; attachments")
             await expect(chips).to_have_count(0)
             answer = page.get_by_role("article", name="demo says")
             await expect(answer).to_contain_text("pasted.txt")
@@ -119,9 +152,9 @@ async def test_pasted_and_dropped_files_are_sent(tmp_path: Path, database_url: s
 
 
 @pytest.mark.scenario("pane: A draft is there after a reload and on another device")
-async def test_a_draft_follows_its_person(tmp_path: Path, database_url: str):
+async def test_a_draft_follows_its_person(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page, open_pane(browser, live) as other:
             await open_session(page, repository)
             async with page.expect_response(lambda answer: answer.url.endswith("/draft") and answer.ok):
@@ -137,9 +170,9 @@ async def test_a_draft_follows_its_person(tmp_path: Path, database_url: str):
 
 
 @pytest.mark.scenario("pane: A waiting prompt gets other words")
-async def test_a_waiting_prompt_is_edited(tmp_path: Path, database_url: str):
+async def test_a_waiting_prompt_is_edited(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             await send(page, "say begun; hang")

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from coder.model.events import PermissionRequested, Reasoning, Text, ToolCallStarted
 from coder.model.permissions import PermissionOption, PermissionRequest, PermissionStatus
@@ -13,7 +13,7 @@ from coder.model.values import now
 from coder.testing.harness import LiveHost, open_live_host
 from coder.testing.repositories import make_repository
 from tests.browser.axe import faults_of
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 from tests.browser.steps import open_session, send
 
 SHOWN_ROWS = "document.querySelectorAll('[role=log] [data-key]').length"
@@ -53,9 +53,9 @@ async def session_of(page: Page) -> str:
 
 @pytest.mark.scenario("pane: Ten thousand records are read from their end")
 @pytest.mark.scenario("pane: Words are found wherever they stand")
-async def test_ten_thousand_records_are_read_and_searched(tmp_path: Path, database_url: str):
+async def test_ten_thousand_records_are_read_and_searched(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             await send(page, "say a needle in the hay")
@@ -82,9 +82,9 @@ async def test_ten_thousand_records_are_read_and_searched(tmp_path: Path, databa
 
 
 @pytest.mark.scenario("pane: What one reads stays where it is while more arrives")
-async def test_a_reader_is_not_moved_by_what_arrives(tmp_path: Path, database_url: str):
+async def test_a_reader_is_not_moved_by_what_arrives(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             session_id = await session_of(page)
@@ -108,9 +108,11 @@ async def test_a_reader_is_not_moved_by_what_arrives(tmp_path: Path, database_ur
 @pytest.mark.scenario("pane: Terminal output keeps its colours and nothing else")
 @pytest.mark.scenario("pane: What a sub-agent does is inside of its card")
 @pytest.mark.scenario("pane: What a lasting answer covers is said where the agent tells it")
-async def test_answers_terminals_sub_agents_and_questions_are_shown_as_what_they_are(tmp_path: Path, database_url: str):
+async def test_answers_terminals_sub_agents_and_questions_are_shown_as_what_they_are(
+    tmp_path: Path, database_url: str, browser: Browser
+):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             await send(page, ANSWER)

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Frame, Page, expect
+from playwright.async_api import Browser, Frame, Page, expect
 
 from coder.testing.harness import open_live_host
 from coder.testing.proxy import open_proxy
 from coder.testing.repositories import make_repository
-from tests.browser.pane import open_browser
 
 PREFIX = "/tools/coder/"
 
@@ -34,9 +33,11 @@ async def do_the_main_job(pane: Page | Frame, repository: Path) -> None:
 
 @pytest.mark.scenario("pane: The pane works under a path prefix")
 @pytest.mark.scenario("pane: A page of a listed origin shows the pane in a frame, no other page does")
-async def test_the_main_job_is_done_in_a_frame_of_another_site_behind_a_proxy(tmp_path: Path, database_url: str):
+async def test_the_main_job_is_done_in_a_frame_of_another_site_behind_a_proxy(
+    tmp_path: Path, database_url: str, browser: Browser
+):
     repository = make_repository(tmp_path / "sample")
-    async with open_proxy(PREFIX) as proxy, open_browser() as browser:
+    async with open_proxy(PREFIX) as proxy:
         inside, outside, stranger = map(proxy.origin, ("localhost", "127.0.0.1", "stranger.localhost"))
         settings: dict[str, Any] = {
             "allowed_hosts": ("localhost",),
@@ -65,12 +66,11 @@ async def test_the_main_job_is_done_in_a_frame_of_another_site_behind_a_proxy(tm
 
 
 @pytest.mark.scenario("pane: The live link is on another origin")
-async def test_the_socket_of_a_pane_may_be_on_another_origin(tmp_path: Path, database_url: str):
+async def test_the_socket_of_a_pane_may_be_on_another_origin(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
     async with (
         open_proxy(PREFIX, passes_sockets=False) as pages,
         open_proxy("/live/") as sockets,
-        open_browser() as browser,
     ):
         origin = pages.origin("localhost")
         settings: dict[str, Any] = {

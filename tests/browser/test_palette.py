@@ -3,19 +3,19 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from coder.testing.harness import open_live_host
 from coder.testing.repositories import make_repository
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 from tests.browser.steps import open_session, send
 
 
 @pytest.mark.scenario("pane: Every action is found by its name")
 @pytest.mark.scenario("pane: A shortcut is chosen anew and kept")
-async def test_actions_are_found_by_name_and_get_other_keys(tmp_path: Path, database_url: str):
+async def test_actions_are_found_by_name_and_get_other_keys(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             commands = page.get_by_role("dialog", name="Commands")
@@ -42,9 +42,11 @@ async def test_actions_are_found_by_name_and_get_other_keys(tmp_path: Path, data
 
 
 @pytest.mark.scenario("pane: A permission is answered and the session changed without leaving the prompt")
-async def test_one_who_writes_answers_and_steps_through_sessions_by_keys(tmp_path: Path, database_url: str):
+async def test_one_who_writes_answers_and_steps_through_sessions_by_keys(
+    tmp_path: Path, database_url: str, browser: Browser
+):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository, "Asking")
             await send(page, "ask Write a.txt; write a.txt a\\n; say done with it")

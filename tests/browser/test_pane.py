@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.async_api import WebSocketRoute, expect
+from playwright.async_api import Browser, WebSocketRoute, expect
 
 from coder.protocol import ProviderPatch
 from coder.testing.harness import open_live_host
 from coder.testing.repositories import make_repository
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 from tests.browser.steps import open_session, read_whole, send
 
 HOSTILE = (
@@ -22,9 +22,9 @@ HOSTILE = (
 
 @pytest.mark.scenario("pane: The main job is done in the browser")
 @pytest.mark.scenario("pane: The login link leaves no token behind")
-async def test_a_change_is_asked_for_watched_allowed_and_applied(tmp_path: Path, database_url: str):
+async def test_a_change_is_asked_for_watched_allowed_and_applied(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             assert live.token not in page.url
             assert live.token not in str(await page.evaluate("document.cookie"))
@@ -50,7 +50,7 @@ async def test_a_change_is_asked_for_watched_allowed_and_applied(tmp_path: Path,
 
 
 @pytest.mark.scenario("pane: A dropped link is resumed without gap or double")
-async def test_a_stream_is_whole_after_the_socket_dropped(tmp_path: Path, database_url: str):
+async def test_a_stream_is_whole_after_the_socket_dropped(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
     sockets: list[WebSocketRoute] = []
 
@@ -58,7 +58,7 @@ async def test_a_stream_is_whole_after_the_socket_dropped(tmp_path: Path, databa
         sockets.append(socket)
         socket.connect_to_server()
 
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live, before=lambda page: page.route_web_socket("**/api/ws", pass_on)) as page:
             await open_session(page, repository)
             await send(page, "stream 60 30; say the end")
@@ -75,7 +75,7 @@ async def test_a_stream_is_whole_after_the_socket_dropped(tmp_path: Path, databa
 
 
 @pytest.mark.scenario("pane: A prompt sent while the link is down arrives once")
-async def test_a_prompt_sent_without_a_link_is_carried_out_once(tmp_path: Path, database_url: str):
+async def test_a_prompt_sent_without_a_link_is_carried_out_once(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
     sockets: list[WebSocketRoute] = []
     is_down = False
@@ -87,7 +87,7 @@ async def test_a_prompt_sent_without_a_link_is_carried_out_once(tmp_path: Path, 
         else:
             socket.connect_to_server()
 
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live, before=lambda page: page.route_web_socket("**/api/ws", pass_on)) as page:
             await open_session(page, repository)
             is_down = True
@@ -104,9 +104,9 @@ async def test_a_prompt_sent_without_a_link_is_carried_out_once(tmp_path: Path, 
 
 @pytest.mark.scenario("pane: Two panes show the same")
 @pytest.mark.scenario("pane: A reload in the middle of a turn loses nothing")
-async def test_a_second_pane_and_a_reloaded_one_show_the_same(tmp_path: Path, database_url: str):
+async def test_a_second_pane_and_a_reloaded_one_show_the_same(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as first, open_pane(browser, live) as second:
             await open_session(first, repository, "Shared")
             await second.get_by_role("link", name="Shared").click()
@@ -131,9 +131,9 @@ async def test_a_second_pane_and_a_reloaded_one_show_the_same(tmp_path: Path, da
 
 
 @pytest.mark.scenario("pane: Text of an agent cannot run, load or lead astray")
-async def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, database_url: str):
+async def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             asked: list[str] = []
             page.on("request", lambda request: asked.append(request.url))
@@ -151,9 +151,9 @@ async def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, database_u
 
 @pytest.mark.scenario("pane: A turn can be stopped, a queued prompt withdrawn")
 @pytest.mark.scenario("pane: A failed turn says why and can be tried again")
-async def test_turns_are_stopped_withdrawn_and_retried(tmp_path: Path, database_url: str):
+async def test_turns_are_stopped_withdrawn_and_retried(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             await send(page, "say one; hang")
@@ -177,9 +177,9 @@ async def test_turns_are_stopped_withdrawn_and_retried(tmp_path: Path, database_
 
 @pytest.mark.scenario("pane: A conflict is said and nothing is written")
 @pytest.mark.scenario("pane: A rejected file goes back, an applied one can be reverted")
-async def test_changes_are_refused_rejected_and_reverted(tmp_path: Path, database_url: str):
+async def test_changes_are_refused_rejected_and_reverted(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample", {"a.txt": "a\n", "b.txt": "b\n"})
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             await send(page, "write a.txt changed\\n; write b.txt changed\\n; write c.txt new\\n")
@@ -202,9 +202,9 @@ async def test_changes_are_refused_rejected_and_reverted(tmp_path: Path, databas
 
 
 @pytest.mark.scenario("pane: Only agents that can work are offered")
-async def test_a_switched_off_agent_is_not_offered(tmp_path: Path, database_url: str):
+async def test_a_switched_off_agent_is_not_offered(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             options = page.get_by_label("Agent", exact=True).locator("option")
@@ -220,12 +220,14 @@ async def test_a_switched_off_agent_is_not_offered(tmp_path: Path, database_url:
 
 
 @pytest.mark.scenario("pane: An agent that wants a login is not offered until somebody has signed in")
-async def test_an_agent_that_refuses_a_prompt_for_want_of_a_login_is_signed_out(tmp_path: Path, database_url: str):
+async def test_an_agent_that_refuses_a_prompt_for_want_of_a_login_is_signed_out(
+    tmp_path: Path, database_url: str, browser: Browser
+):
     repository, home = make_repository(tmp_path / "sample"), tmp_path / "home"
     home.mkdir()
     env = {"DEMO_LOGIN_NEEDED": "prompt", "XDG_STATE_HOME": str(tmp_path / "state")}
     (home / "coder-providers.json").write_text(json.dumps({"providers": {"demo": {"env": env}}}))
-    async with open_live_host(home, database_url) as live, open_browser() as browser:
+    async with open_live_host(home, database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             await send(page, "say hello")
@@ -245,8 +247,8 @@ async def test_an_agent_that_refuses_a_prompt_for_want_of_a_login_is_signed_out(
 
 
 @pytest.mark.scenario("pane: Without a login there is a form")
-async def test_a_stranger_sees_a_login_form(tmp_path: Path, database_url: str):
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+async def test_a_stranger_sees_a_login_form(tmp_path: Path, database_url: str, browser: Browser):
+    async with open_live_host(tmp_path / "home", database_url) as live:
         page = await browser.new_page()
         await page.goto(live.url)
         token = page.get_by_label("Login link or token")
@@ -263,9 +265,9 @@ async def test_a_stranger_sees_a_login_form(tmp_path: Path, database_url: str):
 
 
 @pytest.mark.scenario("pane: Older records are loaded on demand")
-async def test_a_long_session_shows_its_beginning_on_demand(tmp_path: Path, database_url: str):
+async def test_a_long_session_shows_its_beginning_on_demand(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             pieces = "".join(f"think about it; say piece {number} ; " for number in range(200))
@@ -283,9 +285,9 @@ async def test_a_long_session_shows_its_beginning_on_demand(tmp_path: Path, data
 
 
 @pytest.mark.scenario("pane: Waiting prompts are reordered, and one goes first")
-async def test_waiting_prompts_change_places_and_one_interrupts(tmp_path: Path, database_url: str):
+async def test_waiting_prompts_change_places_and_one_interrupts(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             await send(page, "say begun; hang")
@@ -307,9 +309,11 @@ async def test_waiting_prompts_change_places_and_one_interrupts(tmp_path: Path, 
 
 
 @pytest.mark.scenario("pane: A prompt joins the running turn")
-async def test_prompts_join_the_running_turn_from_the_keyboard_and_from_the_queue(tmp_path: Path, database_url: str):
+async def test_prompts_join_the_running_turn_from_the_keyboard_and_from_the_queue(
+    tmp_path: Path, database_url: str, browser: Browser
+):
     repository = make_repository(tmp_path / "sample")
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         async with open_pane(browser, live) as page:
             await open_session(page, repository)
             await send(page, "say begun; listen")
@@ -333,10 +337,12 @@ async def test_prompts_join_the_running_turn_from_the_keyboard_and_from_the_queu
 
 
 @pytest.mark.scenario("pane: Where an agent takes no input, sending now stops its turn")
-async def test_sending_now_stops_the_turn_of_an_agent_that_takes_no_input(tmp_path: Path, database_url: str):
+async def test_sending_now_stops_the_turn_of_an_agent_that_takes_no_input(
+    tmp_path: Path, database_url: str, browser: Browser
+):
     repository = make_repository(tmp_path / "sample")
     program = Path(__file__).parents[1] / "contract" / "unsteerable_agent.py"
-    async with open_live_host(tmp_path / "home", database_url) as live, open_browser() as browser:
+    async with open_live_host(tmp_path / "home", database_url) as live:
         deaf = {"extends": "acp", "label": "Deaf", "command": [sys.executable, str(program)]}
         patch = ProviderPatch.model_validate({"providers": {"deaf": deaf}})
         await live.host.providers.patch(patch, merge_fields=False, may_write_code=True)

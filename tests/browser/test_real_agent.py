@@ -4,20 +4,22 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from coder.testing.harness import open_live_host
 from coder.testing.model_server import open_model_server
 from coder.testing.real_agents import AgentMissing, real_agent
 from coder.testing.repositories import make_repository
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 
 PATIENCE = 90_000
 """Milliseconds: a real agent takes its time to start."""
 
 
 @pytest.mark.scenario("pane: A real agent's change is applied in the browser")
-async def test_a_real_agents_change_is_allowed_and_applied_in_the_browser(tmp_path: Path, database_url: str) -> None:
+async def test_a_real_agents_change_is_allowed_and_applied_in_the_browser(
+    tmp_path: Path, database_url: str, browser: Browser
+) -> None:
     repository = make_repository(tmp_path / "sample")
     home = tmp_path / "home"
     home.mkdir()
@@ -29,7 +31,7 @@ async def test_a_real_agents_change_is_allowed_and_applied_in_the_browser(tmp_pa
         agent.prepare()
         providers = {"providers": {"opencode": agent.provider_entry()}}
         (home / "coder-providers.json").write_text(json.dumps(providers))
-        async with open_live_host(home, database_url) as live, open_browser() as browser:
+        async with open_live_host(home, database_url) as live:
             async with open_pane(browser, live) as page:
                 await page.get_by_label("Repository path").fill(str(repository))
                 await page.get_by_label("Name").fill("Real work")

@@ -5,20 +5,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from coder.testing.host_process import open_host_process
 from coder.testing.repositories import make_repository
-from tests.browser.pane import open_browser, open_pane
+from tests.browser.pane import open_pane
 from tests.browser.steps import open_session, send
 
 
 @pytest.mark.scenario("pane: A host killed in the middle of a turn is told as it was")
-async def test_a_killed_host_leaves_nothing_that_seems_to_work(tmp_path: Path, database_url: str):
+async def test_a_killed_host_leaves_nothing_that_seems_to_work(tmp_path: Path, database_url: str, browser: Browser):
     repository = make_repository(tmp_path / "sample")
     environment = {"CODER_DATABASE_URL": database_url}
     home = tmp_path / "home"
-    async with open_host_process(home, environment=environment) as host, open_browser() as browser:
+    async with open_host_process(home, environment=environment) as host:
         async with open_pane(browser, host) as page:
             await open_session(page, repository)
             await send(page, "say begun; hang")

@@ -90,12 +90,12 @@ export function GapView({ gap, between, path, hasAbove, hasBelow, isSplit, onCom
           ) : (
             <>
               {hasAbove && (
-                <More label={`Show ${STEP} more lines from line ${first}`} icon={<ArrowDownToLine aria-hidden className="size-3" />} onClick={more("start")}>
+                <More label={`${STEP} more lines from line ${first}`} icon={<ArrowDownToLine aria-hidden className="size-3" />} onClick={more("start")}>
                   {STEP} more
                 </More>
               )}
               {hasBelow && last !== null && (
-                <More label={`Show ${STEP} more lines up to line ${last}`} icon={<ArrowUpToLine aria-hidden className="size-3" />} onClick={more("end")}>
+                <More label={`${STEP} more lines up to line ${last}`} icon={<ArrowUpToLine aria-hidden className="size-3" />} onClick={more("end")}>
                   {STEP} more
                 </More>
               )}
