@@ -343,10 +343,7 @@ async def test_a_hunk_is_committed_to_the_branch_and_taken_off_again(
 @pytest.mark.scenario("pane: Every state of a review is accessible")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_in_a_review(
-    tmp_path: Path,
-    database_url: str,
-    scheme: Literal["light", "dark"],
-    browser: Browser,
+    tmp_path: Path, database_url: str, browser: Browser, scheme: Literal["light", "dark"]
 ) -> None:
     async with open_review(
         tmp_path, database_url, browser, f"{three_hunks()}; write a.txt a\\n; write .env b\\n"

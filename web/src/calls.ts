@@ -58,19 +58,32 @@ export function useTitle(route: Route): void {
 
 const WORDS: Partial<Record<Activity, string>> = { needs_you: "needs your answer", idle: "is done", failed: "failed" };
 
+interface Seen {
+  readonly activity: Activity;
+  /** When its newest turn ended. */
+  readonly end: string;
+}
+
+/** Whether somebody is to be called: an agent begins to ask, or a turn has ended, however short it was. */
+export function isNews(before: Seen, now: Seen): boolean {
+  if (now.activity === "needs_you") return before.activity !== "needs_you";
+  return now.end > before.end && WORDS[now.activity] !== undefined;
+}
+
 /** A notification when a session begins to need somebody or comes to its end, where one asked for it. */
 export function useNotifications(): void {
   useEffect(() => {
-    const known = new Map<string, Activity>();
+    const known = new Map<string, Seen>();
     return usePane.subscribe((state) => {
       for (const { id } of state.sessions) {
-        const now = activityIn(state, id);
+        const facts = state.views[id]?.facts ?? state.pulses[id]?.facts;
+        if (!facts) continue;
+        const now = { activity: activityIn(state, id), end: newestEnd(facts) };
         const before = known.get(id);
         known.set(id, now);
-        if (before === undefined || before === now || !WORDS[now]) continue;
-        if (now !== "needs_you" && before !== "working") continue;
+        if (!before || !isNews(before, now)) continue;
         const name = sessionIn(state, id)?.name ?? "A session";
-        callWith(name, `${name} ${WORDS[now]}.`, `coder ${id}`, () => showSession(id));
+        callWith(name, `${name} ${WORDS[now.activity]}.`, `coder ${id}`, () => showSession(id));
       }
     });
   }, []);
