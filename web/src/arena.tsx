@@ -11,7 +11,7 @@ import { PartColumn, PartPanel } from "./part.tsx";
 import { prefer, usePreferences } from "./preferences.ts";
 import { alone, go, turnTo, type SessionRoute } from "./route.ts";
 import { SessionScreen } from "./session.tsx";
-import { sessionIn, usePane } from "./store.ts";
+import { sessionIn, usePane, useStanding } from "./store.ts";
 
 export function Arena({ route }: { route: SessionRoute }) {
   const isPhone = useMedia(PHONE);
@@ -128,7 +128,7 @@ const PART = { name: "part", usual: 460, least: 320, most: 1100 };
 
 /** The part of the session: beside it, over it where the window is narrow, alone on a phone. */
 function Beside({ id }: { id: string }) {
-  const view = usePane((state) => state.views[id]);
+  const view = useStanding(id);
   const column = useContext(ColumnContext);
   const isPhone = useMedia(PHONE);
   const isWide = useIsWide();

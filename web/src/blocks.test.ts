@@ -1,6 +1,10 @@
+import { createElement } from "react";
+import { renderToStaticMarkup } from "react-dom/server";
+import ReactMarkdown from "react-markdown";
+import remarkGfm from "remark-gfm";
 import { describe, expect, it } from "vitest";
 
-import { blocksOf, mended } from "./blocks.ts";
+import { blocksOf, isProse, mended } from "./blocks.ts";
 
 const TEXT = `# Title
 
@@ -55,5 +59,23 @@ describe("A text that is still being written", () => {
     expect(mended("see [the pa")).toBe("see the pa");
     expect(mended("```js\nconst a = `")).toBe("```js\nconst a = `");
     expect(mended("whole **text** and [link](https://example.org).")).toBe("whole **text** and [link](https://example.org).");
+  });
+});
+
+describe("A line of plain words", () => {
+  const pieces = ["I", "see", " ", "it", ".", ":", ",", "-", "+", "1.", "2)", "#", "=", "(", ")", "!", "$", "{", "\"", "’", "é", "漢", "www.a.b", "http://a.b", "a@b.c", "*", "_", "`", "[", "]", "<b>", "&amp;", "~~", "|", "\\\\", "\n", "\n\n", "\t", "\u0000", "    "];
+
+  it("is shown as markdown would show it", () => {
+    let seed = 7;
+    const random = (below: number) => (seed = (seed * 48271) % 2147483647) % below;
+    let shown = 0;
+    for (let round = 0; round < 3000; round += 1) {
+      const text = Array.from({ length: 1 + random(7) }, () => pieces[random(pieces.length)]).join("");
+      if (!isProse(text)) continue;
+      shown += 1;
+      const [markdown, plain] = [createElement(ReactMarkdown, { remarkPlugins: [remarkGfm] }, text), createElement("p", null, text.trim())];
+      expect(renderToStaticMarkup(plain), JSON.stringify(text)).toBe(renderToStaticMarkup(markdown));
+    }
+    expect(shown).toBeGreaterThan(100);
   });
 });

@@ -33,6 +33,11 @@ function continues(block: readonly string[], line: string): boolean {
   return isItem.test(line) && isItem.test(block.find((one) => one.trim() !== "") ?? "");
 }
 
+/** Whether a block is one line of words that markdown leaves as they are; most of what agents say, and quick to show. */
+export function isProse(block: string): boolean {
+  return /^ ?[\p{L}("'“‘][^\p{Cc}\\`*_[\]<>~|&@]*\s*$/u.test(block) && !/https?:|www\./i.test(block);
+}
+
 /** The last block of a text that grows, without the half of a mark that would be shown as it is until its other half comes. */
 export function mended(block: string): string {
   if (/^ {0,3}(`{3,}|~{3,})/m.test(block)) return block;

@@ -7,7 +7,7 @@ import { lossWords, refusalWords } from "./branch/words.ts";
 import { ColumnContext, closeColumn } from "./columns.ts";
 import { Button, Dialog, Spinner, Trouble } from "./controls.tsx";
 import { useFetched } from "./fetched.ts";
-import type { View } from "./fold.ts";
+import type { Standing } from "./fold.ts";
 import type { Json, Session } from "./protocol.ts";
 import { closeSession } from "./sessions.ts";
 import { usePane } from "./store.ts";
@@ -15,7 +15,7 @@ import { countOf } from "./words.ts";
 
 const SHOWN = 100;
 
-export function CloseSession({ session, view, onClose }: { session: Session; view: View | undefined; onClose: () => void }) {
+export function CloseSession({ session, view, onClose }: { session: Session; view: Standing | undefined; onClose: () => void }) {
   const deed = usePane((state) => state.deeds[`session:${session.id}`]);
   const [keepsBranch, setKeepsBranch] = useState(false);
   // The branch may be gone with its repository; then the session is closed all the same.
@@ -79,7 +79,7 @@ function textsOf(value: Json | undefined): string[] {
   return Array.isArray(value) ? value.filter((one) => typeof one === "string") : [];
 }
 
-function stoppedWords(view: View | undefined): string {
+function stoppedWords(view: Standing | undefined): string {
   const tasks = Object.values(view?.facts.tasks ?? {});
   const waiting = tasks.filter(({ state }) => state === "pending" || state === "blocked").length;
   const parts = [tasks.some(({ state }) => state === "running") && "in the middle of a turn", waiting > 0 && `with ${countOf(waiting, "prompt")} waiting`];

@@ -1,5 +1,5 @@
 import { ArrowUp, Paperclip, Square } from "lucide-react";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent } from "react";
+import { useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from "react";
 
 import { useAction } from "./actions.ts";
 import { Chips, attachmentsOf, refusalOf, sizeOf } from "./attachments.tsx";
@@ -8,7 +8,7 @@ import { completed, stepped, stillMentioned, wantedAt, type Wanted } from "./com
 import { Completion, useChoices } from "./completion.tsx";
 import { Button, IconButton, Trouble } from "./controls.tsx";
 import { useDraft } from "./drafts.ts";
-import { urgencyOf, type PromptItem, type View } from "./fold.ts";
+import { urgencyOf, type Item, type PromptItem, type Standing } from "./fold.ts";
 import { useTip } from "./kbd.tsx";
 import { keep, kept } from "./kept.ts";
 import { Below, Picker, Urgent, optionLabel } from "./pickers.tsx";
@@ -28,8 +28,11 @@ interface Choice {
 const NO_CHOICE: Choice = { agent: null, models: {}, modes: {}, thinking: {} };
 
 /** Words that are not sent yet survive a reload; so does the choice of agent, model and mode. */
-export function Composer({ id, view }: { id: string; view: View }) {
+export function Composer({ id, view }: { id: string; view: Standing }) {
   const providers = usePane((state) => state.providers);
+  const models = usePane((state) => state.views[id]?.story.models);
+  const modes = usePane((state) => state.views[id]?.story.modes);
+  const told = usePane((state) => state.views[id]?.story.commands);
   const [text, setText] = useDraft(id);
   const [choice, setChoice] = useState<Choice>(() => ({ ...NO_CHOICE, ...kept<Partial<Choice>>(`coder.choice.${id}`, kept("coder.choice", {})) }));
   const [attachments, setAttachments] = useState<readonly Attachment[]>([]);
@@ -39,7 +42,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
   const [isOver, setOver] = useState(false);
   const box = useRef<HTMLTextAreaElement>(null);
   const file = useRef<HTMLInputElement>(null);
-  const past = usePast(view);
+  const past = usePast(id);
   const landmark = useLandmark("Prompt");
 
   useEffect(() => {
@@ -63,13 +66,13 @@ export function Composer({ id, view }: { id: string; view: View }) {
   const obstacle = provider ? obstacleOf(provider) : null;
   const model = provider?.models.find((one) => one.id === choice.models[provider.id]);
   const mode = provider?.modes.find((one) => one.id === choice.modes[provider.id]);
-  const shownModel = model ?? provider?.models.find((one) => one.id === (view.story.models[provider.id] ?? provider.default_model));
-  const shownMode = mode ?? provider?.modes.find((one) => one.id === (view.story.modes[provider.id] ?? provider.default_mode));
+  const shownModel = model ?? provider?.models.find((one) => one.id === (models?.[provider.id] ?? provider.default_model));
+  const shownMode = mode ?? provider?.modes.find((one) => one.id === (modes?.[provider.id] ?? provider.default_mode));
   const thinking = shownModel?.thinking_options.find((one) => one.id === choice.thinking[provider?.id ?? ""]);
   const isTaken = attachments.every((one) => refusalOf(one, provider) === null);
   const canSend = text.trim() !== "" && provider !== undefined && obstacle === null && isTaken;
   const urgency = provider ? urgencyOf(view.facts, provider.id) : null;
-  const commands = provider ? (view.story.commands[provider.id] ?? provider.commands) : [];
+  const commands = provider ? (told?.[provider.id] ?? provider.commands) : [];
   const completion = useChoices(id, wanted, commands);
   const isCompleting = wanted !== null && completion.choices.length > 0;
 
@@ -274,7 +277,7 @@ export function Composer({ id, view }: { id: string; view: View }) {
           </Button>
         </div>
       </div>
-      <Below provider={provider} obstacle={obstacle} urgency={urgency} view={view} isLoaded={providers !== null} />
+      <Below provider={provider} obstacle={obstacle} urgency={urgency} sessionId={id} isLoaded={providers !== null} />
     </form>
   );
 }
@@ -285,11 +288,7 @@ function mention(root: string, path: string): Attachment {
 }
 
 /** The prompts of this session, called back with Up from an empty prompt, one after the other. */
-function usePast(view: View) {
-  const texts = useMemo(() => {
-    const prompts = view.story.items.filter((item): item is PromptItem => item.kind === "prompt");
-    return [...new Set(prompts.map(({ text }) => text).toReversed())];
-  }, [view.story.items]);
+function usePast(id: string) {
   const at = useRef(-1);
   return {
     leave: () => {
@@ -298,6 +297,7 @@ function usePast(view: View) {
     /** The words to show, or null where the key means what it always means. */
     step: (by: 1 | -1, area: HTMLTextAreaElement): string | null => {
       if (at.current < 0 && (by < 0 || area.value !== "")) return null;
+      const texts = pastOf(usePane.getState().views[id]?.story.items ?? []);
       if (at.current >= 0 && area.value !== texts[at.current]) return null;
       const next = stepped(texts, at.current, by);
       if (next === at.current) return null;
@@ -305,4 +305,9 @@ function usePast(view: View) {
       return texts[next] ?? "";
     },
   };
+}
+
+function pastOf(items: readonly Item[]): string[] {
+  const prompts = items.filter((item): item is PromptItem => item.kind === "prompt");
+  return [...new Set(prompts.map(({ text }) => text).toReversed())];
 }

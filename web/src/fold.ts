@@ -126,10 +126,14 @@ export interface Story {
   readonly models: Readonly<Record<string, string>>;
 }
 
-export interface View {
+/** How a session stands: the same value while no row of it changes, however long its story grows. */
+export interface Standing {
+  readonly facts: Facts;
+}
+
+export interface View extends Standing {
   readonly seq: number;
   readonly hasMore: boolean;
-  readonly facts: Facts;
   readonly story: Story;
 }
 

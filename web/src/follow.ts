@@ -1,6 +1,7 @@
 // What the host tells and the pane follows: the login, the lists, and the live link with its records.
 
 import { Refusal, api, isFramed, placeOf, wordsOf } from "./api.ts";
+import { Beat } from "./beat.ts";
 import { beginOf, byId, fold, foldFacts, freshOf, prepend, viewOf, type Facts } from "./fold.ts";
 import { LatePlug } from "./plug.ts";
 import type { Ack, JournalRecord, Session, SnapshotFrame } from "./protocol.ts";
@@ -18,7 +19,6 @@ const LISTS_EVERY = 2_000;
 const wanted = new Set<string>();
 const followed = new Set<string>();
 const buffers = new Map<string, JournalRecord[]>();
-let flushing = false;
 /** Where the live link is, if not beside the pane. */
 let socketUrl: string | null = null;
 
@@ -194,14 +194,14 @@ function show(snapshot: SnapshotFrame): void {
   }
 }
 
-/** Records wait for the next painted frame, so that a fast agent costs one render, not hundreds. */
+/** Records wait for a painted frame, so that a fast agent costs one render, not hundreds. */
 function hear(id: string, records: readonly JournalRecord[]): boolean {
   const position = positionOf(id);
   if (position === null) return true;
   const fresh = freshOf(position, records);
   if (fresh.records.length) {
     buffers.set(id, [...(buffers.get(id) ?? []), ...fresh.records]);
-    flushSoon();
+    beat.soon();
     if (fresh.records.some(tellsOfLogin)) void refreshProviders();
   }
   return !fresh.hasGap;
@@ -214,15 +214,13 @@ function tellsOfLogin({ agent, event }: JournalRecord): boolean {
   return event.state === "completed" && !!pane().providers?.some((one) => one.id === agent && one.signed_in === false);
 }
 
-function flushSoon(): void {
-  if (flushing) return;
-  flushing = true;
-  if (document.hidden) setTimeout(flush, 50);
-  else requestAnimationFrame(flush);
-}
+const beat = new Beat(flush, {
+  isHidden: () => document.hidden,
+  onFrame: (run) => requestAnimationFrame(run),
+  onTimer: (run, delay) => setTimeout(run, delay),
+});
 
 function flush(): void {
-  flushing = false;
   const views = { ...pane().views };
   const pulses = { ...pane().pulses };
   for (const [id, records] of buffers) {
@@ -278,7 +276,7 @@ export function keepCurrent(): () => void {
     if (!document.hidden) void refreshLists();
   }, LISTS_EVERY);
   const wake = () => {
-    if (document.hidden) return;
+    if (document.hidden) return beat.now();
     socket.nudge();
     void refreshLists();
   };

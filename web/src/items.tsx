@@ -3,7 +3,7 @@
 import { Brain, ChevronRight, Circle, CircleAlert, CircleCheck, CircleDot, FileDiff, ListChecks } from "lucide-react";
 import { memo, useDeferredValue, type ReactNode } from "react";
 
-import type { ChangesItem, NoticeItem, PlanItem, PromptItem, TextItem, UnknownItem, View } from "./fold.ts";
+import type { ChangesItem, NoticeItem, PlanItem, PromptItem, TextItem, UnknownItem, Standing } from "./fold.ts";
 import { useFold } from "./folds.ts";
 import { Markdown } from "./markdown.tsx";
 import { CopyButton } from "./output.tsx";
@@ -16,7 +16,7 @@ import { clockOf, countOf, durationOf, readable } from "./words.ts";
 
 interface Shown {
   item: Single;
-  view: View;
+  view: Standing;
   /** It is the last one, and its turn goes on. */
   isGrowing: boolean;
   onShowChanges: () => void;

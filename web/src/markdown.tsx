@@ -5,7 +5,7 @@ import ReactMarkdown, { type Components } from "react-markdown";
 import rehypeSanitize, { defaultSchema } from "rehype-sanitize";
 import remarkGfm from "remark-gfm";
 
-import { blocksOf, mended } from "./blocks.ts";
+import { blocksOf, isProse, mended } from "./blocks.ts";
 import { CodeBlock } from "./code.tsx";
 
 const SCHEMES = ["http", "https", "mailto"];
@@ -61,6 +61,7 @@ export const Markdown = memo(function Markdown({ text, isGrowing = false }: { te
 });
 
 const Block = memo(function Block({ text, isGrowing }: { text: string; isGrowing: boolean }) {
+  if (isProse(text)) return <p>{text.trim()}</p>;
   return (
     <ReactMarkdown remarkPlugins={REMARK} rehypePlugins={REHYPE} components={isGrowing ? GROWING : SETTLED}>
       {isGrowing ? mended(text) : text}

@@ -7,11 +7,12 @@ import { useAction, type ActionId } from "./actions.ts";
 import { newestEnd } from "./calls.ts";
 import { Changes } from "./changes/panel.tsx";
 import { Button, IconButton } from "./controls.tsx";
-import type { PlanItem, ToolItem, View } from "./fold.ts";
+import type { PlanItem, Standing, ToolItem } from "./fold.ts";
 import { PlanEntries } from "./items.tsx";
 import { useTip } from "./kbd.tsx";
 import { showPart, togglePart, useIsWide, useLayout, type Part } from "./layout.ts";
 import { Output } from "./output.tsx";
+import { usePane } from "./store.ts";
 import { Wait } from "./tool.tsx";
 import { shownTitle } from "./words.ts";
 
@@ -55,7 +56,7 @@ function PartButton({ part, pending }: { part: Part; pending: number }) {
 }
 
 /** On a phone the part has the column for itself, with the others one touch away. */
-export function PartColumn({ id, view }: { id: string; view: View }) {
+export function PartColumn({ id, view }: { id: string; view: Standing }) {
   const part = useLayout((state) => state.part);
   return (
     <div className="flex h-full flex-col">
@@ -77,7 +78,7 @@ export function PartColumn({ id, view }: { id: string; view: View }) {
   );
 }
 
-export function PartPanel({ id, view }: { id: string; view: View }) {
+export function PartPanel({ id, view }: { id: string; view: Standing }) {
   const isWide = useIsWide();
   const part = useLayout((state) => state.part);
   const onClose = () => showPart(part, isWide, false);
@@ -95,13 +96,13 @@ export function PartPanel({ id, view }: { id: string; view: View }) {
     case "output":
       return (
         <Framed word="Output" onClose={onClose}>
-          <Outputs view={view} />
+          <Outputs id={id} root={view.facts.session.worktree_path} />
         </Framed>
       );
     case "plan":
       return (
         <Framed word="Plan" onClose={onClose}>
-          <NewestPlan view={view} />
+          <NewestPlan id={id} />
         </Framed>
       );
   }
@@ -121,8 +122,9 @@ function Framed({ word, onClose, children }: { word: string; onClose: () => void
   );
 }
 
-function Outputs({ view }: { view: View }) {
-  const calls = view.story.items.filter((item): item is ToolItem => item.kind === "tool" && item.call.terminals.length > 0).slice(-30);
+function Outputs({ id, root }: { id: string; root: string | null }) {
+  const items = usePane((state) => state.views[id]?.story.items) ?? [];
+  const calls = items.filter((item): item is ToolItem => item.kind === "tool" && item.call.terminals.length > 0).slice(-30);
   if (calls.length === 0)
     return <p className="px-4 py-8 text-center text-soft">Nothing yet. What agents run in a terminal appears here with what it wrote.</p>;
   return (
@@ -130,7 +132,7 @@ function Outputs({ view }: { view: View }) {
       {calls.toReversed().map(({ key, call }) =>
         call.terminals.map((terminal) => (
           <li key={`${key} ${terminal.terminal_id}`}>
-            <Output label={shownTitle(call, view.facts.session.worktree_path)} text={terminal.output || "(no output)"} isTerminal />
+            <Output label={shownTitle(call, root)} text={terminal.output || "(no output)"} isTerminal />
           </li>
         )),
       )}
@@ -138,8 +140,8 @@ function Outputs({ view }: { view: View }) {
   );
 }
 
-function NewestPlan({ view }: { view: View }) {
-  const plan = view.story.items.findLast((item): item is PlanItem => item.kind === "plan");
+function NewestPlan({ id }: { id: string }) {
+  const plan = usePane((state) => state.views[id]?.story.items.findLast((item): item is PlanItem => item.kind === "plan"));
   if (!plan) return <p className="px-4 py-8 text-center text-soft">No plan yet. Agents that make one show it here and tick it off.</p>;
   return (
     <div className="px-3.5 py-2">

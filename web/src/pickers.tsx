@@ -5,10 +5,10 @@ import { useRef } from "react";
 
 import { useAction, type ActionId } from "./actions.ts";
 import { Button } from "./controls.tsx";
-import type { View } from "./fold.ts";
 import { IS_APPLE } from "./keys.ts";
 import type { ProviderSnapshot } from "./protocol.ts";
 import { addressOf } from "./route.ts";
+import { usePane } from "./store.ts";
 import { URGENCY, obstacleOf, tokensOf } from "./words.ts";
 
 export type Urgency = keyof typeof URGENCY;
@@ -78,15 +78,16 @@ export function Below({
   provider,
   obstacle,
   urgency,
-  view,
+  sessionId,
   isLoaded,
 }: {
   provider: ProviderSnapshot | undefined;
   obstacle: string | null;
   urgency: Urgency | null;
-  view: View;
+  sessionId: string;
   isLoaded: boolean;
 }) {
+  const usage = usePane((state) => state.views[sessionId]?.story.usage[provider?.id ?? ""]);
   if (!provider) {
     return (
       <p className="px-1 text-xs text-ask">
@@ -107,7 +108,6 @@ export function Below({
       </p>
     );
   }
-  const usage = view.story.usage[provider.id];
   const fill = usage?.context_used != null && usage.context_size ? Math.min(1, usage.context_used / usage.context_size) : null;
   return (
     <p className="flex h-4 items-center justify-between gap-2 px-1 text-2xs text-faint">

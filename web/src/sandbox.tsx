@@ -1,6 +1,6 @@
 import { Shield, ShieldOff } from "lucide-react";
 
-import type { View } from "./fold.ts";
+import type { Standing } from "./fold.ts";
 import type { ProviderSnapshot } from "./protocol.ts";
 import { usePane } from "./store.ts";
 
@@ -13,7 +13,7 @@ const WORDS: Record<Kind, string> = {
 };
 
 /** What confines the session's agents, or would confine the next one while there is none yet. */
-export function SandboxBadge({ view }: { view: View | undefined }) {
+export function SandboxBadge({ view }: { view: Standing | undefined }) {
   const providers = usePane((state) => state.providers);
   const started = Object.entries(view?.facts.agents ?? {}).flatMap(([agent, { sandbox }]) => (sandbox ? [{ agent, sandbox }] : []));
   const offered = (providers ?? []).flatMap(({ id, usable, sandbox }) => (usable && sandbox ? [{ agent: id, sandbox }] : []));

@@ -7,7 +7,7 @@ import { CloseSession } from "./close-session.tsx";
 import { ColumnContext, closeColumn } from "./columns.ts";
 import { Composer } from "./composer.tsx";
 import { Badge, Button, Dialog, FIELD, Field, IconButton, Spinner, Trouble } from "./controls.tsx";
-import { activityOf, type View } from "./fold.ts";
+import { activityOf, type Standing } from "./fold.ts";
 import { look } from "./follow.ts";
 import { useTip } from "./kbd.tsx";
 import { showPart, useIsWide } from "./layout.ts";
@@ -20,12 +20,12 @@ import { addressOf } from "./route.ts";
 import { SandboxBadge } from "./sandbox.tsx";
 import { editSession } from "./sessions.ts";
 import { SetupLine } from "./setup.tsx";
-import { dismiss, sessionIn, usePane } from "./store.ts";
+import { dismiss, sessionIn, usePane, useStanding } from "./store.ts";
 import { Transcript } from "./transcript.tsx";
 import { ACTIVITY, AGENT, shownTitle } from "./words.ts";
 
 export function SessionScreen({ id }: { id: string }) {
-  const view = usePane((state) => state.views[id]);
+  const view = useStanding(id);
   const session = usePane((state) => sessionIn(state, id));
   const gone = usePane((state) => state.gone[id]);
   const isWide = useIsWide();
@@ -48,19 +48,19 @@ export function SessionScreen({ id }: { id: string }) {
   );
 }
 
-export function pendingIn(view: View | undefined): number {
+export function pendingIn(view: Standing | undefined): number {
   return view ? Object.values(view.facts.changes).filter((change) => change.status === "pending").length : 0;
 }
 
-function Conversation({ id, view, onShowChanges }: { id: string; view: View; onShowChanges: () => void }) {
+function Conversation({ id, view, onShowChanges }: { id: string; view: Standing; onShowChanges: () => void }) {
   const asked = Object.values(view.facts.permissions)
     .filter((request) => request.status === "pending")
     .sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
   const first = asked[0];
   return (
     <>
-      <Transcript id={id} view={view} onShowChanges={onShowChanges} />
-      <Announcer view={view} />
+      <Transcript id={id} onShowChanges={onShowChanges} />
+      <Announcer id={id} view={view} />
       <div className="mx-auto flex w-full max-w-[46rem] shrink-0 flex-col gap-2.5 px-3 pb-2.5 sm:px-6">
         {first && <PermissionCard key={first.id} request={first} more={asked.length - 1} root={view.facts.session.worktree_path} />}
         <Refusals view={view} />
@@ -72,7 +72,7 @@ function Conversation({ id, view, onShowChanges }: { id: string; view: View; onS
 }
 
 /** A stop that was refused is said where the button is. */
-function Refusals({ view }: { view: View }) {
+function Refusals({ view }: { view: Standing }) {
   const deeds = usePane((state) => state.deeds);
   const running = Object.values(view.facts.tasks).find((task) => task.state === "running");
   const deed = running ? deeds[`cancel:${running.id}`] : undefined;
@@ -81,10 +81,10 @@ function Refusals({ view }: { view: View }) {
 }
 
 /** For screen readers: what changed, once per change and never per token. */
-function Announcer({ view }: { view: View }) {
+function Announcer({ id, view }: { id: string; view: Standing }) {
   const activity = activityOf(view.facts);
   const asked = Object.values(view.facts.permissions).find((request) => request.status === "pending");
-  const ended = view.story.items.findLast((item) => item.kind === "turn");
+  const ended = usePane((state) => state.views[id]?.story.items.findLast((item) => item.kind === "turn"));
   const words = asked
     ? `${asked.agent} asks for permission: ${marked(shownTitle(asked.tool_call, view.facts.session.worktree_path))}`
     : (activity === "idle" || activity === "failed") && ended
@@ -99,7 +99,7 @@ function Announcer({ view }: { view: View }) {
 
 interface HeadProps {
   session: Session | undefined;
-  view: View | undefined;
+  view: Standing | undefined;
   pending: number;
 }
 

@@ -2,14 +2,14 @@ import { useState } from "react";
 
 import { useLandmark } from "./columns.ts";
 import { Button, Spinner, Trouble } from "./controls.tsx";
-import type { View } from "./fold.ts";
+import type { Standing } from "./fold.ts";
 import type { Recipe, Setup } from "./protocol.ts";
 import { actOnSetup } from "./sessions.ts";
 import { dismiss, usePane } from "./store.ts";
 import { plainOutput, setupWords } from "./words.ts";
 
 /** What keeps prompts waiting, in words, with what can be done about it. Quiet once the setup is through. */
-export function SetupLine({ view }: { view: View }) {
+export function SetupLine({ view }: { view: Standing }) {
   const { setup, session } = view.facts;
   const deed = usePane((state) => (setup ? state.deeds[`setup:${setup.session_id}`] : undefined));
   const [isOpen, setOpen] = useState(false);

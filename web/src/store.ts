@@ -1,9 +1,10 @@
 // Everything the pane knows, and how a wish to change it is carried out. React only reads it.
 
+import { useMemo } from "react";
 import { create } from "zustand";
 
 import { Refusal, wordsOf } from "./api.ts";
-import { activityOf, byId, type Activity, type Facts, type View } from "./fold.ts";
+import { activityOf, byId, type Activity, type Facts, type Standing, type View } from "./fold.ts";
 import type { Change, Problem, Project, PromptFrame, ProviderSnapshot, Session } from "./protocol.ts";
 import type { Link } from "./socket.ts";
 
@@ -59,6 +60,12 @@ export const usePane = create<Pane>(() => ({
 }));
 
 const { getState: pane, setState: set } = usePane;
+
+/** How the session stands. What only asks for this is not rendered anew while an agent talks. */
+export function useStanding(id: string): Standing | undefined {
+  const facts = usePane((state) => state.views[id]?.facts);
+  return useMemo(() => facts && { facts }, [facts]);
+}
 
 // Deeds
 

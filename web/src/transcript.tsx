@@ -24,7 +24,12 @@ const HEAD = 44;
 /** The guess for a row that was not seen yet; the median of measured ones, since a long prompt would spoil their mean. */
 const USUAL = 48;
 
-export function Transcript({ id, view, onShowChanges }: { id: string; view: View; onShowChanges: () => void }) {
+export function Transcript({ id, onShowChanges }: { id: string; onShowChanges: () => void }) {
+  const view = usePane((state) => state.views[id]);
+  return view && <Log id={id} view={view} onShowChanges={onShowChanges} />;
+}
+
+function Log({ id, view, onShowChanges }: { id: string; view: View; onShowChanges: () => void }) {
   const outbox = usePane((state) => state.outbox).filter(({ frame }) => frame.session_id === id);
   const older = usePane((state) => state.deeds[`older:${id}`]);
   const { items } = view.story;

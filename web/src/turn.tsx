@@ -1,7 +1,7 @@
 import { Ban, CircleAlert, CircleCheck, RotateCw } from "lucide-react";
 
 import { Button } from "./controls.tsx";
-import type { TurnItem, View } from "./fold.ts";
+import type { TurnItem, Standing } from "./fold.ts";
 import { Plain } from "./plain.tsx";
 import { repeat } from "./prompts.ts";
 import type { Task } from "./protocol.ts";
@@ -88,7 +88,7 @@ export function TurnEnd({ item, task, sessionId, onShowChanges }: TurnEndProps) 
   );
 }
 
-export function Working({ view, task }: { view: View; task: Task }) {
+export function Working({ view, task }: { view: Standing; task: Task }) {
   const status = view.facts.agents[task.agent]?.status;
   const isAsked = Object.values(view.facts.permissions).some((request) => request.status === "pending");
   const words = task.cancel_requested

@@ -6,7 +6,7 @@ import { Button, Dialog, FIELD, Field, Spinner } from "../controls.tsx";
 import { Choices } from "../choices.tsx";
 import { isTurnRunning } from "../changes/checkpoints.tsx";
 import { useDeed } from "../changes/deeds.ts";
-import type { View } from "../fold.ts";
+import type { Standing } from "../fold.ts";
 import { useKept } from "../kept.ts";
 import type { BranchStatus, NewCommit } from "../protocol.ts";
 import { countOf } from "../words.ts";
@@ -17,7 +17,7 @@ import { commitWords } from "./words.ts";
 
 interface CommitProps {
   id: string;
-  view: View;
+  view: Standing;
   status: BranchStatus;
   pending: number;
   onDone: (done: Done) => void;

@@ -8,7 +8,7 @@ import { api } from "../api.ts";
 import { newestEnd } from "../calls.ts";
 import { Button, IconButton, Trouble } from "../controls.tsx";
 import { useFetched } from "../fetched.ts";
-import type { View } from "../fold.ts";
+import type { Standing } from "../fold.ts";
 import type { BranchStatus } from "../protocol.ts";
 import { usePane } from "../store.ts";
 import { commitDeed, updateDeed } from "./deeds.ts";
@@ -25,7 +25,7 @@ export interface Done {
 }
 
 /** Where the branch stands; asked again when records, a deed or a return to the window may have moved it. */
-function useBranch(id: string, view: View) {
+function useBranch(id: string, view: Standing) {
   const looks = useLooks();
   const deeds = usePane((state) => `${state.deeds[commitDeed(id)]?.state} ${state.deeds[updateDeed(id)]?.state} ${state.link.state}`);
   return useFetched(`${id} ${view.facts.movedAt} ${newestEnd(view.facts)} ${looks} ${deeds}`, () => api.branch(id));
@@ -42,7 +42,7 @@ function useLooks(): number {
   return looks;
 }
 
-export function BranchLine({ id, view, pending }: { id: string; view: View; pending: number }) {
+export function BranchLine({ id, view, pending }: { id: string; view: Standing; pending: number }) {
   const { value: status, trouble, retry } = useBranch(id, view);
   const isConnected = usePane((state) => state.link.state === "online");
   const [open, setOpen] = useState<"commit" | "update" | "patch" | null>(null);

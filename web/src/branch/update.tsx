@@ -7,7 +7,7 @@ import { useDeed } from "../changes/deeds.ts";
 import { clashesOf } from "../changes/words.ts";
 import { Choices } from "../choices.tsx";
 import { Button, Dialog, FIELD, Field, Spinner } from "../controls.tsx";
-import type { View } from "../fold.ts";
+import type { Standing } from "../fold.ts";
 import type { BranchIncoming, BranchStatus } from "../protocol.ts";
 import { usePane } from "../store.ts";
 import { countOf, obstacleOf } from "../words.ts";
@@ -18,7 +18,7 @@ import { updateWords } from "./words.ts";
 
 interface UpdateProps {
   id: string;
-  view: View;
+  view: Standing;
   status: BranchStatus;
   onDone: (done: Done) => void;
   onClose: () => void;
@@ -103,7 +103,7 @@ export default function UpdateDialog({ id, view, status, onDone, onClose }: Upda
 }
 
 /** Agents that can be given something to do; the one that worked last comes first. */
-function useAgents(view: View) {
+function useAgents(view: Standing) {
   const providers = usePane((state) => state.providers);
   const [chosen, choose] = useState<string | null>(null);
   const usable = (providers ?? []).filter((provider) => obstacleOf(provider) === null);

@@ -6,7 +6,7 @@ import { useState } from "react";
 import { api } from "../api.ts";
 import { Button, Spinner, Trouble } from "../controls.tsx";
 import { useFetched } from "../fetched.ts";
-import type { View } from "../fold.ts";
+import type { Standing } from "../fold.ts";
 import type { Checkpoint, CheckpointDetail } from "../protocol.ts";
 import { Wait } from "../tool.tsx";
 import { OPERATION, clockOf, countOf } from "../words.ts";
@@ -15,7 +15,7 @@ import { restore, useDeed } from "./deeds.ts";
 import { Refusal } from "./notes.tsx";
 import { checkpointWords } from "./words.ts";
 
-export function Checkpoints({ id, view }: { id: string; view: View }) {
+export function Checkpoints({ id, view }: { id: string; view: Standing }) {
   const { value: checkpoints, trouble, retry } = useFetched(`${id} ${view.facts.movedAt}`, () => api.checkpoints(id));
   if (trouble && !checkpoints) return <div className="p-2.5"><Trouble words={trouble}><Button onClick={retry}>Try again</Button></Trouble></div>;
   if (!checkpoints) return <Wait />;
@@ -36,7 +36,7 @@ export function Checkpoints({ id, view }: { id: string; view: View }) {
 }
 
 /** A restore keeps what was there: as long as nothing came after it, going back is one press. */
-function Undo({ checkpoint, view }: { checkpoint: Checkpoint; view: View }) {
+function Undo({ checkpoint, view }: { checkpoint: Checkpoint; view: Standing }) {
   const name = `restore:${checkpoint.id}`;
   const deed = useDeed(name);
   return (
@@ -52,11 +52,11 @@ function Undo({ checkpoint, view }: { checkpoint: Checkpoint; view: View }) {
   );
 }
 
-export function isTurnRunning(view: View): boolean {
+export function isTurnRunning(view: Standing): boolean {
   return Object.values(view.facts.tasks).some((task) => task.state === "running");
 }
 
-function CheckpointRow({ checkpoint, view }: { checkpoint: Checkpoint; view: View }) {
+function CheckpointRow({ checkpoint, view }: { checkpoint: Checkpoint; view: Standing }) {
   const [isOpen, setOpen] = useState(false);
   const prompt = checkpoint.task_id ? view.facts.tasks[checkpoint.task_id]?.input : undefined;
   const Icon = checkpoint.kind === "turn" ? CircleDot : History;
@@ -84,7 +84,7 @@ function CheckpointRow({ checkpoint, view }: { checkpoint: Checkpoint; view: Vie
   );
 }
 
-function Restore({ checkpoint, view }: { checkpoint: Checkpoint; view: View }) {
+function Restore({ checkpoint, view }: { checkpoint: Checkpoint; view: Standing }) {
   const { value, trouble, retry } = useFetched(`${checkpoint.id} ${view.facts.movedAt}`, () => api.checkpoint(checkpoint.id));
   const name = `restore:${checkpoint.id}`;
   const deed = useDeed(name);

@@ -6,7 +6,7 @@ import { useState } from "react";
 import { api } from "../api.ts";
 import { Button, FIELD, Spinner, Trouble } from "../controls.tsx";
 import { useFetched } from "../fetched.ts";
-import { byId, type View } from "../fold.ts";
+import { byId, type Standing } from "../fold.ts";
 import { useKept } from "../kept.ts";
 import type { Comment } from "../protocol.ts";
 import { dismiss, usePane } from "../store.ts";
@@ -14,11 +14,11 @@ import { countOf, obstacleOf } from "../words.ts";
 import { reviewDeed, sendReview, useDeed } from "./deeds.ts";
 import { Thread } from "./threads.tsx";
 
-export function openThreads(view: View): Comment[] {
+export function openThreads(view: Standing): Comment[] {
   return Object.values(view.facts.comments).filter((thread) => thread.status === "open");
 }
 
-export function Comments({ id, view }: { id: string; view: View }) {
+export function Comments({ id, view }: { id: string; view: Standing }) {
   // A snapshot holds the open ones; those settled before are asked for.
   const older = useFetched(`${id} ${view.facts.movedAt}`, async () => (await api.comments(id)).filter(({ status }) => status !== "open"));
   const threads = Object.values({ ...byId(older.value ?? []), ...view.facts.comments }).sort(byPlace);
@@ -61,7 +61,7 @@ export function Place({ thread }: { thread: Comment }) {
   );
 }
 
-function ReviewForm({ id, view, open }: { id: string; view: View; open: readonly Comment[] }) {
+function ReviewForm({ id, view, open }: { id: string; view: Standing; open: readonly Comment[] }) {
   const providers = usePane((state) => state.providers);
   const name = reviewDeed(id);
   const deed = useDeed(name);

@@ -4,7 +4,7 @@ import { ChevronRight, ChevronsDownUp, ChevronsUpDown, Columns2, Rows2 } from "l
 import { useCallback, useMemo, useRef, useState } from "react";
 
 import { Button, FIELD, IconButton, Spinner } from "../controls.tsx";
-import type { View } from "../fold.ts";
+import type { Standing } from "../fold.ts";
 import { isWriting } from "../keys.ts";
 import type { Change } from "../protocol.ts";
 import { countOf } from "../words.ts";
@@ -25,7 +25,7 @@ const GROUPED = 6;
 
 interface FilesProps {
   id: string;
-  view: View;
+  view: Standing;
   pending: readonly Change[];
   isSplit: boolean;
   onSplit: (isSplit: boolean) => void;
@@ -169,7 +169,7 @@ function Group({ folder, count, isFolded, onFold, children }: GroupProps) {
   );
 }
 
-function Nothing({ view, onLedger }: { view: View; onLedger: () => void }) {
+function Nothing({ view, onLedger }: { view: Standing; onLedger: () => void }) {
   const isAnyDecided = Object.values(view.facts.changes).some(({ status }) => status === "applied" || status === "rejected" || status === "reverted");
   return (
     <div className="flex flex-col items-center gap-3 px-6 py-10 text-center text-sm text-faint">

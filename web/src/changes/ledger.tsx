@@ -6,7 +6,7 @@ import { Suspense, lazy, useState } from "react";
 import { api } from "../api.ts";
 import { Badge, Button, Spinner, Trouble } from "../controls.tsx";
 import { useFetched } from "../fetched.ts";
-import { byId, type View } from "../fold.ts";
+import { byId, type Standing } from "../fold.ts";
 import type { Change, Decision } from "../protocol.ts";
 import { Wait } from "../tool.tsx";
 import { OPERATION, clockOf } from "../words.ts";
@@ -25,7 +25,7 @@ const ICONS: Record<Decision["verb"], LucideIcon> = {
   update: GitMerge,
 };
 
-export function Ledger({ id, view }: { id: string; view: View }) {
+export function Ledger({ id, view }: { id: string; view: Standing }) {
   const { value, trouble, retry } = useFetched(`${id} ${view.facts.movedAt}`, async () => {
     const [decisions, changes] = await Promise.all([api.decisions(id), api.recentChanges(id)]);
     return { decisions, changes: byId(changes) };

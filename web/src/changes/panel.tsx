@@ -6,7 +6,7 @@ import { useId, useRef, useState, type KeyboardEvent, type ReactNode } from "rea
 import { useAction } from "../actions.ts";
 import { BranchLine } from "../branch/line.tsx";
 import { IconButton, Trouble } from "../controls.tsx";
-import type { View } from "../fold.ts";
+import type { Standing } from "../fold.ts";
 import { useKept } from "../kept.ts";
 import { prefer, usePreferences } from "../preferences.ts";
 import type { Change, Session } from "../protocol.ts";
@@ -24,7 +24,7 @@ type Tab = "files" | "comments" | "checkpoints" | "decisions";
 
 interface ChangesProps {
   id: string;
-  view: View;
+  view: Standing;
   onClose: () => void;
 }
 
