@@ -13,7 +13,7 @@ from coder import resources
 from coder.errors import AgentUnavailable
 from coder.model.providers import Provider
 from coder.model.sandboxes import Sandbox, SandboxMode
-from coder.processes.confinement import Confinement, is_below
+from coder.processes.confinement import Confinement, cleared, is_below
 from coder.processes.toolchains import toolchains
 from coder.worktrees.grounds import Ground
 
@@ -123,32 +123,20 @@ def _furnish(confinement: Confinement, provider: Provider, env: Mapping[str, str
     for name in provider.copied_files:
         original = _placed(name, home, env)
         if original.is_file() and original.is_relative_to(home):
-            copy = _clear(own_home, original.relative_to(home))
+            copy = cleared(own_home, original.relative_to(home))
             if not copy.exists() or copy.stat().st_mtime < original.stat().st_mtime:
                 shutil.copyfile(original, copy)
     paths = [path for path in (*confinement.read, *confinement.write) if path.is_relative_to(home) and path.exists()]
     for path in dict.fromkeys(paths):
         if is_below(path, (other for other in paths if other != path)):
             continue
-        place = _clear(own_home, path.relative_to(home))
+        place = cleared(own_home, path.relative_to(home))
         if confinement.sandbox.kind == "landlock":
             with suppress(OSError):
                 # what bubblewrap mounted on
                 place.unlink() if place.is_file() and not place.stat().st_size else place.rmdir()
             if not place.exists():
                 place.symlink_to(path)
-
-
-def _clear(root: Path, name: Path) -> Path:
-    """The place of `name` in `root`, in real folders all the way, with no link in it."""
-    place = root
-    for part in name.parts:
-        if place != root:
-            place.mkdir(mode=0o700, exist_ok=True)
-        place /= part
-        if place.is_symlink():
-            place.unlink()
-    return place
 
 
 def without_tidying(env: Mapping[str, str]) -> dict[str, str]:

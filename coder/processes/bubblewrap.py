@@ -3,10 +3,10 @@
 The network is the machine's: agents have to reach their models.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from coder.processes.confinement import RESOLVER, SYSTEM, Confinement, is_below, with_targets
+from coder.processes.confinement import RESOLVER, SYSTEM, Confinement, cleared, is_below, with_targets
 
 _OPTIONS = (
     "--unshare-user",
@@ -25,9 +25,20 @@ _KERNEL = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")
 
 def bubblewrap_argv(program: str, confinement: Confinement, cwd: Path, argv: Sequence[str]) -> tuple[str, ...]:
     """The command that runs `argv` confined. Blocks: it looks at what exists."""
-    mounts = (word for path, words in sorted(_mounts(confinement).items()) for word in (*words, str(path)))
+    plan = _mounts(confinement)
+    _clear_places(confinement, plan)
+    mounts = (word for path, words in sorted(plan.items()) for word in (*words, str(path)))
     # the root itself is an empty folder in memory, and what is put there would seem to be kept
     return (program, *_OPTIONS, *mounts, "--remount-ro", "/", "--chdir", str(cwd), "--", *argv)
+
+
+def _clear_places(confinement: Confinement, plan: Iterable[Path]) -> None:
+    """Bubblewrap makes what it mounts on, and would follow a link on its way there."""
+    home, own_home = confinement.home, confinement.own_home
+    if own_home != home:
+        for path in plan:
+            if path != home and path.is_relative_to(home):
+                cleared(own_home, path.relative_to(home))
 
 
 def _mounts(confinement: Confinement) -> dict[Path, tuple[str, ...]]:

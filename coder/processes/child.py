@@ -257,9 +257,9 @@ def _spawn(spec: ChildSpec, tag: str) -> subprocess.Popen[bytes]:
     if not spec.cwd.is_dir():
         raise AgentUnavailable(f"working directory does not exist: {spec.cwd}", program=spec.argv[0])
     argv, env = (program, *spec.argv[1:]), spec.env
-    if spec.confinement is not None:
-        argv, env = confined(spec.confinement, spec.cwd, argv), spec.confinement.environment(env)
     try:
+        if spec.confinement is not None:
+            argv, env = confined(spec.confinement, spec.cwd, argv), spec.confinement.environment(env)
         # no preexec_fn and close_fds only: anything more makes Python fork instead of vfork
         process = subprocess.Popen(
             argv,

@@ -72,3 +72,17 @@ def with_targets(paths: Iterable[Path]) -> Iterator[Path]:
             real = Path(os.path.realpath(path))
             if real != path:
                 yield real
+
+
+def cleared(root: Path, name: Path) -> Path:
+    """The place of `name` in `root`, in real folders all the way, and no link itself: what an agent has put there
+    instead is not followed but taken away.
+    """
+    place = root
+    for part in name.parts:
+        if place != root:
+            place.mkdir(mode=0o700, exist_ok=True)
+        place /= part
+        if place.is_symlink() or (part != name.parts[-1] and place.exists() and not place.is_dir()):
+            place.unlink()
+    return place

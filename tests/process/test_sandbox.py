@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -114,7 +114,7 @@ class Scene:
 
 
 async def open_scene(folder: Path, sandbox: Sandbox) -> Scene:
-    repo, state, user = make_repository(folder / "repo"), folder / "state", folder / "user"
+    repo, state = make_repository(folder / "repo"), folder / "state"
     for name in ("own", "other"):
         await add_worktree(repo, state / "worktrees" / name, f"coder/{name}", None)
     git(repo, "gc", "--quiet")
@@ -133,14 +133,20 @@ async def open_scene(folder: Path, sandbox: Sandbox) -> Scene:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
 
+    return Scene(folder, await confine(folder, sandbox), Mark())
+
+
+async def confine(folder: Path, sandbox: Sandbox) -> Confinement:
+    """As the host does it before it starts the agent."""
+
     async def find() -> Sandbox:
         return sandbox
 
+    state = folder / "state"
     quarters = Quarters((state,), "auto", find)
-    ground = await find_ground(repo, state / "worktrees" / "own", "coder/own")
-    env = {"HOME": str(user), "PATH": os.environ["PATH"]}
-    agents = state / "agents" / "own"
-    return Scene(folder, await quarters.confine(AGENT, sandbox, sys.executable, env, agents, ground), Mark())
+    ground = await find_ground(folder / "repo", state / "worktrees" / "own", "coder/own")
+    env = {"HOME": str(folder / "user"), "PATH": os.environ["PATH"]}
+    return await quarters.confine(AGENT, sandbox, sys.executable, env, state / "agents" / "own", ground)
 
 
 @contextmanager
@@ -236,6 +242,26 @@ async def test_work_on_the_session_s_branch_is_as_ever(tmp_path: Path, sandbox: 
     assert (user / ".demo/conversation").read_text() == "more\n"
     assert (user / ".demo.json").read_text() == "{}"
     assert not (user / "note").exists()
+
+
+@every_sandbox
+@pytest.mark.scenario("sandbox: An agent leaves links behind")
+async def test_links_that_an_agent_leaves_in_its_home_lead_the_next_one_nowhere(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    scene = await open_scene(tmp_path, sandbox)
+    home, outside = scene.confinement.own_home, tmp_path / "outside"
+    before = sorted(outside.iterdir())
+    for name in (".demo", ".gitconfig", ".demo.json"):
+        (home / name).unlink(missing_ok=True)
+        (home / name).symlink_to(outside / "file")
+
+    again = replace(scene, confinement=await confine(tmp_path, sandbox))
+    said = await again.run("sh", "-c", "cat ~/.demo/key; echo mine > ~/.demo.json")
+
+    assert said == "key"
+    assert sorted(outside.iterdir()) == before
+    assert (outside / "file").read_text() == ""
 
 
 @with_bubblewrap

@@ -205,7 +205,7 @@ def test_a_permission_for_a_call_never_announced_announces_it() -> None:
 
 
 @pytest.mark.parametrize("asked", [None, {}, {"toolCallId": None}])
-def test_a_permission_request_without_a_call_still_shows_one(asked: dict[str, None] | None) -> None:
+def test_a_permission_request_without_a_call_still_shows_one(asked: Json) -> None:
     events, call, options = Translator().permission({"toolCall": asked, "options": None})
     assert events == [ToolCallStarted(tool_call=call)]
     assert options == ()

@@ -18,6 +18,7 @@ from coder.backends.wire import Fields, fields
 from coder.json_values import NotJson, read_line
 from coder.model.providers import Provider
 from coder.model.values import Json
+from coder.processes.confinement import cleared
 
 PLUGIN_PACKAGE = "@opencode-ai/plugin"
 SWITCHES: Mapping[str, str] = {
@@ -59,7 +60,8 @@ class Home:
         """Make the folders and links; may be done again, also while a server lives there. Blocks."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.cwd, *(self.place(kind) / "opencode" for kind in _FOLDERS)):
-            folder.mkdir(parents=True, exist_ok=True)
+            # whoever lives here may have put links in the places of folders
+            cleared(self.folder, folder.relative_to(self.folder)).mkdir(exist_ok=True)
         self._link_what_is_the_users(env)
         self._seed_plugin_package(version)
         _write(self.shell, _shell(env).encode(), mode=0o700)
