@@ -20,6 +20,7 @@ from coder.model.events import (
     UserText,
 )
 from coder.model.tool_calls import TerminalOutput, ToolCall
+from coder.model.values import Json
 
 
 def say(translator: Translator, update: str, /, **fields: Any) -> list[Any]:
