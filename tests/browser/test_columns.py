@@ -73,6 +73,14 @@ async def test_sessions_stand_side_by_side(tmp_path: Path, database_url: str, br
             await sessions.get_by_role("link", name="Left").click()
             await has_keys(page, "Left")
             await expect(page.locator("[data-column]")).to_have_count(3)
+            await page.set_viewport_size({"width": 800, "height": 900})
+            await page.keyboard.press("Alt+Shift+w")
+            await has_keys(page, "Third")
+            await expect(column(page, "Third").get_by_role("button", name="Close this column")).to_be_in_viewport(
+                ratio=1
+            )
+            await page.set_viewport_size({"width": 1440, "height": 900})
+            await sessions.get_by_role("link", name="Left").click()
             divider = page.get_by_role("separator", name="Width of column 1")
             await divider.press("ArrowRight")
             await expect(divider).to_have_attribute("aria-valuenow", "54")

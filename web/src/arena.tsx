@@ -53,6 +53,7 @@ function Stand({ share, ...column }: Column & { share: number }) {
   const name = usePane((state) => sessionIn(state, id)?.name) ?? "Session";
   const isLoaded = usePane((state) => state.views[id] !== undefined);
   useFocusWithKeys(box, column, isLoaded);
+  useInSight(box, column);
   const isOne = count === 1;
   return (
     <section
@@ -85,8 +86,18 @@ function useFocusWithKeys(box: { readonly current: HTMLElement | null }, { id, h
     const isLost = active === document.body && !isOpening;
     const isElsewhere = active?.closest("[data-column]") != null;
     if ((isLost || isElsewhere) && !runIn(id, "prompt.focus")) area.focus({ preventScroll: true });
-    area.scrollIntoView({ inline: "nearest", block: "nearest" });
   }, [box, id, hasKeys, isLoaded]);
+}
+
+/** The column that has the keys is in sight, also once there is less room for all of them. */
+function useInSight(box: { readonly current: HTMLElement | null }, { hasKeys, count }: Column): void {
+  useEffect(() => {
+    const row = box.current?.parentElement;
+    if (!row || !hasKeys || count === 1) return;
+    const watch = new ResizeObserver(() => box.current?.scrollIntoView({ inline: "nearest", block: "nearest" }));
+    watch.observe(row);
+    return () => watch.disconnect();
+  }, [box, hasKeys, count]);
 }
 
 const WIDTH = { usual: 50, least: 20, most: 80, step: 4 };
