@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor": ("doctor", "Say what is missing for the host to work, and how to get it."),
     "backup": ("life", "Write the host's state into one file, also while it runs."),
     "restore": ("life", "Put a backup back into an empty home; nothing is written over."),
+    "reset": ("life", "Empty the home and its database after saying what that removes; repositories stay."),
     "token": ("access", "Print the access token, made first where there is none."),
     "projects": ("projects", "Registered repositories."),
     "sessions": ("sessions", "Sessions and their worktrees."),

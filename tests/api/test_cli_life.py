@@ -130,3 +130,34 @@ async def test_what_is_no_whole_backup_is_refused(tmp_path: Path, database_url: 
         assert caught.value.stable_code == "backup_damaged"
     assert [path.name for path in settings.home.iterdir()] == ["lock"]
     await restore_backup(settings, file, {})
+
+
+@pytest.mark.scenario("life: Back to empty with the work kept")
+async def test_a_reset_keeps_repositories_and_branches_with_work(tmp_path: Path, database_url: str) -> None:
+    home, repo = tmp_path / "home", make_repository(tmp_path / "repo")
+    async with open_live_host(home, database_url) as live, live.client() as client:
+        project = await client.register_project(str(repo))
+        worked, idle = [await client.open_session(project.id) for _ in range(2)]
+        await client.wait_for_task((await client.prompt(worked.id, Prompt(agent="demo", input="write new.txt hi"))).id)
+        refused = await at_home(home, "reset", "--yes", database_url=database_url)
+        assert (refused.code, "(home_in_use)" in refused.err) == (1, True), refused
+    token = (home / "token").read_text()
+    unsure = await at_home(home, "reset", "--keep-repos", database_url=database_url, text=b"n\n")
+    assert (unsure.code, "nothing was removed" in unsure.err) == (3, True), unsure
+    assert f"{worked.branch} of {repo}" in unsure.out
+    assert "1 files not committed; it stays with them committed" in unsure.out
+    assert Path(worked.worktree_path or "", "new.txt").exists()
+    done = await at_home(home, "reset", "--keep-repos", "--yes", database_url=database_url)
+    assert done.code == 0, done
+    assert sorted(path.name for path in home.iterdir()) == ["lock", "token"]
+    assert git(repo, "show", f"{worked.branch}:new.txt") == "hi"
+    assert git(repo, "branch", "--list", str(idle.branch)) == ""
+    assert len(git(repo, "worktree", "list").splitlines()) == 1
+    async with open_live_host(home, database_url) as live, live.client() as client:
+        assert (await client.projects()).items == ()
+        assert live.token == token.strip()
+        session = await client.open_session((await client.register_project(str(repo))).id)
+        assert session.last_seq > 0
+    everything = await at_home(home, "reset", "--yes", database_url=database_url)
+    assert (everything.code, "it is removed" in everything.out) == (0, True), everything
+    assert git(repo, "branch", "--list", "coder/*").split() == [worked.branch]

@@ -11,7 +11,7 @@ from coder.cli import COMMANDS, Commands, cli
 from tests.api.test_cli import environment
 
 HOST_ONLY = {"starlette", "uvicorn", "asyncpg", "git", "coder.host", "coder.app", "coder.store", "coder.worktrees"}
-HOST_COMMANDS = {"up", "doctor", "backup", "restore"}
+HOST_COMMANDS = {"up", "doctor", "backup", "restore", "reset"}
 
 
 async def imported(*arguments: str) -> set[str]:
