@@ -10,14 +10,18 @@ from typing import Literal
 
 import asyncpg
 import httpx2
+from anyio import to_thread
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from coder import resources
 from coder.api.server import PREFERRED_PORT, bind
+from coder.client import Client
 from coder.errors import GitError, HostConfigError
-from coder.model.values import Value
+from coder.model.values import Value, short_id
 from coder.processes.environment import find_program
 from coder.processes.sandbox import find_sandbox
+from coder.processes.supervisor import find_leftovers
 from coder.protocol import Health
 from coder.providers.registry import load_registry
 from coder.settings import Settings
@@ -48,6 +52,75 @@ async def examine(settings: Settings, environment: Mapping[str, str]) -> list[Fi
         await _sandbox(settings, environment),
         *_agents(settings, environment),
     ]
+
+
+async def examine_live(settings: Settings, client: Client) -> list[Finding]:
+    """How the running host is, and what is left that nothing owns.
+
+    Raises:
+        CoderError: no host answers, or it does not let us in.
+    """
+    health = await client.health()
+    findings = [
+        Finding(name=trouble.reason, state="missing", message=trouble.message, remedy="see docs/operating.md, Health")
+        for trouble in health.troubles
+    ]
+    words = f"{health.status}, version {health.version}, prompts by {health.dispatcher}"
+    findings.append(Finding(name="host", state="missing" if health.troubles else "ok", message=words))
+    findings += _digest(await client.metrics())
+    for provider in await client.providers():
+        if provider.enabled and provider.installed:
+            state: Literal["ok", "advice"] = "advice" if provider.status in ("error", "unavailable") else "ok"
+            message = f"{provider.status}{f': {provider.error}' if provider.error else ''}"
+            findings.append(Finding(name=f"agent {provider.id}", state=state, message=message))
+    return [*findings, *await to_thread.run_sync(_leftovers, settings.home)]
+
+
+def _digest(metrics: str) -> list[Finding]:
+    """What of the figures a person asks for first."""
+    figures: dict[str, float] = {}
+    ends: dict[str, float] = {}
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            key = "".join([sample.name, *(f" {sample.labels[name]}" for name in sorted(sample.labels))])
+            figures[key] = sample.value
+            if sample.name == "coder_turns_total":
+                ends[sample.labels["state"]] = ends.get(sample.labels["state"], 0) + sample.value
+
+    def take(name: str) -> int:
+        return round(figures.get(name, 0))
+
+    turns = ", ".join(f"{round(count)} {state}" for state, count in sorted(ends.items())) or "none yet"
+    warm, cold = take("coder_pool_lease_seconds_count warm"), take("coder_pool_lease_seconds_count cold")
+    hits = f"{100 * warm / (warm + cold):.0f} % of turns found theirs open" if warm + cold else "nobody asked yet"
+    agents = f"{take('coder_pool_slots warm')} open, {hits}, {take('coder_agents_crashed_total')} died"
+    queue = f"{take('coder_tasks pending')} wait, the oldest {take('coder_queue_oldest_seconds')} s"
+    lag = f"{figures.get('coder_journal_lag_seconds', 0):.1f} s behind, {take('coder_journal_unstored_bytes')} bytes"
+    memory = take("process_resident_memory_bytes") // 2**20
+    files, viewers = take("process_open_fds"), take("coder_viewers")
+    rest = f"{memory} MiB, {files} open files, {viewers} viewers, {take('coder_viewers_dropped_total')} dropped"
+    lines = {"turns": turns, "agents": agents, "queue": queue, "journal": lag, "process": rest}
+    return [Finding(name=name, state="ok", message=message) for name, message in lines.items()]
+
+
+def _leftovers(home: Path) -> list[Finding]:
+    remedy = "the next start of the host ends it"
+    found = [
+        Finding(name="leftover", state="advice", message=f"process {pid} belongs to no living host", remedy=remedy)
+        for pid in find_leftovers(home)
+    ]
+    shadows = {short_id(path.stem) for path in _entries(home / "shadows")}
+    remedy = "look into it for work, then remove it"
+    found += [
+        Finding(name="leftover", state="advice", message=f"{path} belongs to no session", remedy=remedy)
+        for path in _entries(home / "worktrees")
+        if path.name not in shadows
+    ]
+    return found or [Finding(name="leftovers", state="ok", message="none")]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _home(home: Path) -> Finding:

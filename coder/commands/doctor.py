@@ -1,10 +1,13 @@
 """Looking for what the host needs."""
 
+from functools import partial
+from typing import Annotated
+
 import anyio
 import typer
 
 from coder import doctor
-from coder.commands.calls import settings_of
+from coder.commands.calls import call, settings_of
 from coder.commands.reach import FAILED, JsonFlag, group
 from coder.commands.shown import print_json
 from coder.settings import inherited_environment
@@ -14,9 +17,19 @@ commands = group()
 
 
 @commands.command(name="doctor")
-def examine(context: typer.Context, as_json: JsonFlag = False) -> None:
+def examine(
+    context: typer.Context,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the running host how it is, and what nothing owns.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Say what is missing for the host to work, and how to get it."""
-    findings = anyio.run(doctor.examine, settings_of(context), inherited_environment())
+    settings = settings_of(context)
+    if live:
+        findings = call(context, partial(doctor.examine_live, settings))
+    else:
+        findings = anyio.run(doctor.examine, settings, inherited_environment())
     if as_json:
         print_json(findings)
     else:

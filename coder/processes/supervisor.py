@@ -53,7 +53,7 @@ async def open_supervisor(home: Path, run_id: str) -> AsyncGenerator[Supervisor]
     Raises:
         HostConfigError: `home` cannot be written, or another process is running under this `run_id`.
     """
-    home_id = hashlib.sha256(os.fsencode(await anyio.to_thread.run_sync(home.resolve))).hexdigest()[:16]
+    home_id = await anyio.to_thread.run_sync(_id_of, home)
     tag = f"{home_id}:{run_id}"
     runs = home / "runs"
     with _hold_run(runs, run_id):
@@ -65,6 +65,13 @@ async def open_supervisor(home: Path, run_id: str) -> AsyncGenerator[Supervisor]
             with anyio.CancelScope(shield=True):
                 left = await anyio.to_thread.run_sync(_sweep, tag)
                 await watchdog.dismiss(has_work=bool(left))
+
+
+def find_leftovers(home: Path) -> list[int]:
+    """Processes that dead runs of a home have left. Blocks."""
+    home_id = _id_of(home)
+    dead = [run for run in sweep.find_runs(home_id) if not _is_alive(home / "runs" / f"{run}.lock")]
+    return sorted(process.pid for run in dead for process in sweep.find_owned(f"{home_id}:{run}"))
 
 
 class Watchdog:
@@ -135,6 +142,10 @@ class Watchdog:
         except OSError:
             logger.exception("watchdog cannot be started")
             self._timer = self._loop.call_later(_RESTART_PAUSE, self._restart)
+
+
+def _id_of(home: Path) -> str:
+    return hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
 
 
 @contextmanager

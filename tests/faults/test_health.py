@@ -19,6 +19,7 @@ from coder.protocol import ErrorFrame
 from coder.testing.ledgers import numbered
 from coder.testing.relay import open_relay
 from coder.vitals import Vitals
+from tests.api.test_cli import coder
 from tests.api.wire import good_headers, next_frame, open_socket, send_raw
 from tests.faults.scene import open_scene
 
@@ -109,6 +110,7 @@ async def test_a_loop_that_stands_still_is_noticed_told_of_and_gets_over_it(
 
 @pytest.mark.scenario("operating: What the operator sees of the work")
 @pytest.mark.scenario("operating: A dispatcher that stopped")
+@pytest.mark.scenario("operating: The doctor asks the host that runs")
 async def test_figures_and_log_lines_tell_of_the_work(
     tmp_path: Path, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,8 +151,22 @@ async def test_figures_and_log_lines_tell_of_the_work(
             about = [line for line in told if line["logger"].startswith("coder.") and "session" in line]
             assert {line["session"] for line in about} == {scene.session.id}
             assert any((line["agent"], line.get("task")) == ("demo", crashed.id) for line in about)
+            home = scene.home
+            (home / "worktrees" / "nobodys").mkdir()
+            done = await coder("--home", str(home), "--url", scene.live.url, "doctor", "--live")
+            assert done.code == 0, done
+            for words in (
+                "3 completed, 1 failed",
+                "75 % of turns",
+                "1 died",
+                f"{home}/worktrees/nobodys belongs to no",
+            ):
+                assert words in done.out
+            (home / "worktrees" / "nobodys").rmdir()
             await scene.live.host.dispatcher.stop(0)
             await troubles_become(scene.client, {"dispatcher_stopped"})
+            red = await coder("--home", str(home), "--url", scene.live.url, "doctor", "--live", "--json")
+            assert (red.code, '"name":"dispatcher_stopped","state":"missing"' in red.out) == (1, True), red
     finally:
         logging.getLogger().removeHandler(kept)
 
