@@ -8,11 +8,15 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as server
+from websockets.typing import Subprotocol
 
 from coder.client import Client, EventStream
 from coder.errors import UNREACHABLE, InvalidInput, NotAuthenticated, NotFound, Unavailable, UnusableRepository
 from coder.model.events import Record, Text
-from coder.protocol import Prompt, SnapshotFrame, TaskPatch
+from coder.model.values import now
+from coder.protocol import SUBPROTOCOL, ErrorFrame, EventsFrame, Prompt, SnapshotFrame, Subscribe, TaskPatch, Welcome
 from coder.testing.harness import LiveHost, open_live_host
 from coder.tokens import load_token
 from tests.api.wire import open_test_session
@@ -174,3 +178,29 @@ async def test_a_waiting_prompt_is_edited_and_moved_over_http(tmp_path: Path, da
             await client.edit_task("tsk_none", TaskPatch(input="x"))
         await client.cancel_task(running.id)
         assert (await client.wait_for_task(first.id)).output_summary == "c"
+
+
+async def test_a_refusal_by_another_life_of_the_host_does_not_lend_it_the_numbers_of_the_one_before():
+    asked: list[Subscribe] = []
+
+    async def serve(socket: ServerConnection) -> None:
+        """The first connection is of one life; the second of another, which cannot answer yet; the third can."""
+        number = len(asked)
+        await socket.send(Welcome(version="x", heartbeat_s=15, epoch="one" if number == 0 else "two").model_dump_json())
+        asked.append(Subscribe.model_validate_json(await socket.recv()))
+        if number == 1:
+            refusal = ErrorFrame(code="unavailable", message="the database is away", retryable=True)
+            await socket.send(refusal.model_dump_json())
+        else:
+            record = Record(seq=number + 1, at=now(), agent=None, task_id=None, event=Text(text="x"))
+            await socket.send(EventsFrame(session_id="ses_1", records=(record,)).model_dump_json())
+        await socket.close()
+
+    async with server(serve, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)]) as served:
+        port = next(iter(served.sockets)).getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}", "token") as client, client.events("ses_1", 0) as items:
+            with anyio.fail_after(10):
+                await items.receive()
+                while len(asked) < 3:
+                    await anyio.sleep(0.01)
+    assert [(frame.after, frame.epoch) for frame in asked[1:3]] == [(1, "one"), (1, "one")]

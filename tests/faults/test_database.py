@@ -129,3 +129,27 @@ async def test_a_prompt_that_joins_a_turn_unheard_does_not_stay_blocked(
             assert (await scene.ended(waiting)).state in (TaskState.COMPLETED, TaskState.CANCELLED)
             await scene.settle()
             assert (await read_book(database_url)).tokens(scene.session.id).count("b.0") == 1
+
+
+@pytest.mark.scenario("faults: A commit whose answer was lost")
+async def test_a_task_that_is_given_back_unheard_and_claimed_at_once_is_carried_out_once(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_relay(database_url) as relay:
+        async with open_scene(tmp_path, database_url, host_url=relay.url, sessions=2) as scene:
+            for session in scene.sessions:
+                await scene.prompt("say <a.0>", session)
+            await scene.live.host.journal.flush_all()
+            # the turn's own commit before its prompt is sent, and the one that gives the task back
+            for ahead in (1, 2):
+                relay.hide_commit(ahead)
+            task = await scene.submit("say <b.0>")
+            other = await asyncpg.connect(database_url)
+            given_back = "SELECT true FROM tasks WHERE id = $1 AND attempt = 1 AND state = 'pending'"
+            with anyio.fail_after(20):
+                while not await other.fetchval(given_back, task.id):
+                    await anyio.sleep(0.01)
+            await other.close()
+            # wakes the dispatcher while the turn that gave it back does not know so yet
+            await scene.prompt("say <c.0>", scene.sessions[1])
+            assert (await scene.ended(task)).state is TaskState.COMPLETED

@@ -3,6 +3,7 @@
 import anyio
 import asyncpg
 import pytest
+from asyncpg.exceptions import InternalClientError
 
 from coder.errors import HostConfigError, NotFound, Unavailable
 from coder.store import projects, tasks
@@ -117,6 +118,15 @@ async def test_errors_of_the_caller_pass_through_untouched(database_url: str) ->
         with pytest.raises(NotFound):
             async with store.transaction() as c:
                 await tasks.get(c, "nothing")
+
+
+async def test_a_connection_that_the_driver_itself_has_lost_track_of_is_given_up(database_url: str) -> None:
+    async with open_store(database_url, run_id="run", limits=StoreLimits(connections=1)) as store:
+        with pytest.raises(Unavailable):
+            async with store.connection():
+                # what asyncpg says after an operation that was cut off in the middle
+                raise InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+        assert await store.is_up()
 
 
 async def test_an_exception_of_the_body_comes_out_of_the_store_as_it_is(database_url: str) -> None:

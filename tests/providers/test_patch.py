@@ -1,5 +1,6 @@
 """Changing the override file through the door: what is written, what is refused, what is never lost."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from coder.errors import CoderError, Conflict, Forbidden, InvalidInput, NotFound
 from coder.model.providers import ProviderConfig
 from coder.model.values import Json
 from coder.protocol import ProviderPatch
+from coder.providers.overrides import read_overrides, save_overrides
 from coder.providers.providers import MASK, Providers
 from tests.providers.room import install, open_room, read_entries, write_overrides
 
@@ -173,6 +175,38 @@ async def test_patches_at_once_are_all_kept(tmp_path: Path, database_url: str) -
 
         assert len(read_entries(room.path)) == 30
         assert len(room.providers.all()) == builtin + 30
+
+
+@pytest.mark.scenario("faults: A file that is killed in the middle of a save")
+async def test_a_writer_killed_in_the_middle_leaves_the_file_as_it_was_or_as_it_shall_be(tmp_path: Path) -> None:
+    path = tmp_path / "coder-providers.json"
+    entries: dict[str, Json] = {f"agent-{number}": AMP for number in range(300)}
+    save_overrides(path, {"providers": entries}, None)
+    for number in range(5):
+        writer = await anyio.open_process([sys.executable, "-c", WRITER, str(path)])
+        assert writer.stdout is not None
+        for _ in range(number + 1):
+            await writer.stdout.receive()
+        writer.kill()
+        await writer.wait()
+        await writer.aclose()
+        found = read_overrides(path, ())
+        assert (found.damage, len(found.overrides)) == ((), 300)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from coder.providers.overrides import read_overrides, save_overrides
+path = Path(sys.argv[1])
+for number in range(10**6):
+    file = read_overrides(path, ())
+    assert file.document is not None
+    for entry in file.raw.values():
+        entry["label"] = f"Label {number}"
+    save_overrides(path, file.document, file.stamp)
+    print(number, flush=True)
+"""
 
 
 @pytest.mark.scenario("providers: a failed save changes nothing")

@@ -285,6 +285,29 @@ DEFENCES: tuple[Defence, ...] = (
         "tests/faults/test_database.py::test_a_claim_that_nobody_heard_of_is_begun_all_the_same",
     ),
     _dispatch(
+        "given back",
+        "a turn that gave its task back leaves alone who has it now",
+        "            if self._running.get(turn.task.id) is turn:",
+        "            if turn.done.is_set():",
+        "tests/faults/test_database.py::test_a_task_that_is_given_back_unheard_and_claimed_at_once_is_carried_out_once",
+    ),
+    _on("coder/store/database.py")(
+        "lost track",
+        "a connection that the driver has lost track of is given up",
+        "    except InternalClientError as error:",
+        "    except ZeroDivisionError as error:",
+        "tests/postgres/test_database.py::test_a_connection_that_the_driver_itself_has_lost_track_of_is_given_up",
+    ),
+    _on("coder/client.py")(
+        "two lives",
+        "a client does not mix the numbers of two lives of the host",
+        "                    await self._subscribe(socket)\n                    welcome = frame\n",
+        "                    await self._subscribe(socket)\n                    welcome = frame\n"
+        "                    self._confirm(welcome)\n",
+        "tests/api/test_client.py::"
+        "test_a_refusal_by_another_life_of_the_host_does_not_lend_it_the_numbers_of_the_one_before",
+    ),
+    _dispatch(
         "joins in doubt",
         "a prompt that was joining a turn unheard does not stay blocked",
         "        await self._steering.settle()\n",
