@@ -31,7 +31,7 @@ from coder.worktrees.parcels import pack
 
 SETTINGS = ("config.toml",)
 _SQLITE = b"SQLite format 3\0"
-_CACHES = frozenset({"cache", "node_modules", "empty"})
+_CACHES = frozenset({"cache", ".cache", ".npm", "node_modules", "empty"})
 
 
 async def write_backup(settings: Settings, target: Path) -> Backup:

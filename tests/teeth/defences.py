@@ -38,6 +38,8 @@ _SOCKETS = "tests/api/test_access.py::test_no_socket_is_opened_by_whoever_does_n
 _TRAPS = "tests/worktrees/test_attacks.py::test_no_trap_is_sprung_by_any_call_of_the_host"
 _CRASH = "tests/faults/test_crashes.py::test_a_prompt_is_carried_out_once_or_said_to_be_interrupted"
 
+_ESCAPES = "tests/process/test_sandbox.py::test_no_attempt_to_get_out_comes_to_anything"
+
 DEFENCES: tuple[Defence, ...] = (
     # Who is let in
     _access(
@@ -364,5 +366,27 @@ DEFENCES: tuple[Defence, ...] = (
         "    if stamp_of(path) != expected:",
         "    if expected == ():",
         "tests/providers/test_overrides.py::test_a_file_that_changed_meanwhile_is_not_overwritten",
+    ),
+    # What holds an agent
+    _on("coder/processes/bubblewrap.py")(
+        "locked",
+        "bubblewrap locks what would make git run something",
+        "for path in with_targets(confinement.locked)",
+        "for path in with_targets(confinement.locked[:0])",
+        _ESCAPES,
+    ),
+    _on("coder/processes/bubblewrap.py")(
+        "hidden",
+        "bubblewrap hides what belongs to other worktrees",
+        "    for path in with_targets(confinement.hidden):",
+        "    for path in with_targets(confinement.locked[:0]):",
+        _ESCAPES,
+    ),
+    _on("coder/processes/landlock.py")(
+        "sockets",
+        "Landlock comes with a filter against unix sockets",
+        "    _refuse_sockets()\n    _call(",
+        "    _call(",
+        _ESCAPES,
     ),
 )
