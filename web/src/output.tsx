@@ -72,10 +72,14 @@ export function CopyButton({ text, label, className = "" }: { text: () => string
       aria-label={isCopied ? "Copied" : label}
       title={isCopied ? "Copied" : label}
       onClick={() => {
-        void navigator.clipboard?.writeText(text()).then(() => {
-          setCopied(true);
-          setTimeout(() => setCopied(false), 1500);
-        });
+        // A frame may be denied the clipboard: then the words are there to be selected.
+        navigator.clipboard?.writeText(text()).then(
+          () => {
+            setCopied(true);
+            setTimeout(() => setCopied(false), 1500);
+          },
+          () => undefined,
+        );
       }}
       className={`absolute top-1.5 right-1.5 rounded-md border border-line bg-raised p-1 text-soft opacity-0 transition-opacity focus-visible:opacity-100 ${className}`}
     >

@@ -57,7 +57,7 @@ function Log({ id, view, onShowChanges }: { id: string; view: View; onShowChange
   const lastTurn = items.findLast((item) => item.kind === "turn");
   const lastAnswer = items.findLast((item): item is TextItem => item.kind === "text");
   useAction("turn.retry", !running && lastTurn && (() => repeat(lastTurn, view.facts.tasks[lastTurn.taskId ?? ""], id)));
-  useAction("log.copy", lastAnswer && (() => void navigator.clipboard?.writeText(lastAnswer.text)));
+  useAction("log.copy", lastAnswer && (() => void navigator.clipboard?.writeText(lastAnswer.text).catch(() => undefined)));
   const tip = useTip("log.latest", "Jump to latest");
   return (
     <div className="relative min-h-0 flex-1">
