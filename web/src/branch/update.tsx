@@ -48,9 +48,20 @@ export default function UpdateDialog({ id, view, status, onDone, onClose }: Upda
         }}
       >
         <p className="text-xs text-soft">
-          {status.behind ? `${countOf(status.behind, "commit")} of ${from} are not in the session yet. ` : `The session has every commit of ${from}. `}
+          {status.behind ? `${from} has ${countOf(status.behind, "commit")} that the session lacks. ` : `The session has every commit of ${from}. `}
           Your own {from} is meant, as it is in your repository: nothing is fetched. What is pending is carried over.
         </p>
+        <Refused
+          name={name}
+          deed={deed}
+          advice={`Leave it to an agent, or change ${from} or the session and try again.`}
+          sides={{ present: "This session", change: `What comes in from ${from}` }}
+          again={
+            <Button disabled={isBusy || !agent} onClick={() => void send("agent")}>
+              {isBusy && <Spinner />} Have {agent?.label ?? "an agent"} resolve it
+            </Button>
+          }
+        />
         <Choices
           label="How"
           value={how}
@@ -81,17 +92,6 @@ export default function UpdateDialog({ id, view, status, onDone, onClose }: Upda
           </Field>
         )}
         {isTurnRunning(view) && <p className="text-xs text-ask">A turn is running: the branch can be updated when it has ended.</p>}
-        <Refused
-          name={name}
-          deed={deed}
-          advice={`Leave it to an agent, or change ${from} or the session and try again.`}
-          sides={{ present: "This session", change: `What comes in from ${from}` }}
-          again={
-            <Button disabled={isBusy || !agent} onClick={() => void send("agent")}>
-              {isBusy && <Spinner />} Have {agent?.label ?? "an agent"} resolve it
-            </Button>
-          }
-        />
         <div className="flex items-center justify-end gap-2">
           <Button type="submit" look="solid" disabled={isBusy || (onConflict === "agent" && !agent)}>
             {isBusy && <Spinner />} {how === "merge" ? "Merge" : "Rebase"}

@@ -116,7 +116,7 @@ function Merged({ text, sides }: { text: string; sides: Sides }) {
         ) : (
           <div key={at} className="my-1 border-y border-line">
             <SideOf label={sides.present} lines={part.present} className="bg-ask-soft" />
-            <SideOf label="Before both" lines={part.base} className="bg-sunken text-faint" />
+            {part.base && <SideOf label="Before both" lines={part.base} className="bg-sunken text-faint" />}
             <SideOf label={sides.change} lines={part.change} className="bg-live-soft" />
           </div>
         ),

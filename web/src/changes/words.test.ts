@@ -140,6 +140,7 @@ describe("a refusal in words", () => {
       { kind: "clash", present: ["mine"], base: ["old"], change: ["theirs"] },
       { kind: "same", lines: ["5", "6", "7"], left: 1 },
     ]);
+    expect(mergedParts("<<<<<<< a\nmine\n=======\ntheirs\n>>>>>>> b\n")).toEqual([{ kind: "clash", present: ["mine"], base: null, change: ["theirs"] }]);
     expect(mergedParts("=======\nplain\n")).toEqual([{ kind: "same", lines: [], left: 2 }]);
   });
 });

@@ -128,15 +128,15 @@ function textIn(value: Json | undefined): string | null {
 
 export type MergedPart =
   | { readonly kind: "same"; readonly lines: readonly string[]; readonly left: number }
-  | { readonly kind: "clash"; readonly present: readonly string[]; readonly base: readonly string[]; readonly change: readonly string[] };
+  | { readonly kind: "clash"; readonly present: readonly string[]; readonly base: readonly string[] | null; readonly change: readonly string[] };
 
 const AROUND = 3;
 
-/** A text with git's markers taken apart. Of what is the same only the lines around a clash are kept; `left` counts the others. */
+/** A text with git's markers taken apart; `base` is null where they do not say what was there before both. Of what is the same only the lines around a clash are kept; `left` counts the others. */
 export function mergedParts(merged: string): MergedPart[] {
   const parts: MergedPart[] = [];
   let same: string[] = [];
-  let clash: { present: string[]; base: string[]; change: string[] } | null = null;
+  let clash: { present: string[]; base: string[] | null; change: string[] } | null = null;
   let side: "present" | "base" | "change" = "present";
   const flush = (isLast: boolean) => {
     const head = parts.length ? same.slice(0, AROUND) : [];
@@ -149,14 +149,16 @@ export function mergedParts(merged: string): MergedPart[] {
   for (const line of lines) {
     if (!clash && /^<{7}( |$)/.test(line)) {
       flush(false);
-      clash = { present: [], base: [], change: [] };
+      clash = { present: [], base: null, change: [] };
       side = "present";
-    } else if (clash && /^\|{7}( |$)/.test(line)) side = "base";
-    else if (clash && /^={7}$/.test(line)) side = "change";
+    } else if (clash && /^\|{7}( |$)/.test(line)) {
+      clash.base = [];
+      side = "base";
+    } else if (clash && /^={7}$/.test(line)) side = "change";
     else if (clash && /^>{7}( |$)/.test(line)) {
       parts.push({ kind: "clash", ...clash });
       clash = null;
-    } else (clash ? clash[side] : same).push(line);
+    } else (clash?.[side] ?? same).push(line);
   }
   flush(true);
   return parts;
