@@ -113,6 +113,7 @@ ALTER TABLE tasks
 DROP INDEX IF EXISTS tasks_waiting, tasks_waiting_by_session;
 CREATE INDEX IF NOT EXISTS tasks_by_place ON tasks (place) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS tasks_by_session_and_place ON tasks (session_id, place) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS tasks_open ON tasks (ordinal) WHERE state IN ('pending', 'blocked', 'running');
 CREATE INDEX IF NOT EXISTS tasks_by_session ON tasks (session_id, ordinal);
 CREATE UNIQUE INDEX IF NOT EXISTS tasks_by_order ON tasks (ordinal);
 -- The same key from the same session is the same wish.
@@ -302,6 +303,7 @@ CREATE TABLE IF NOT EXISTS permission_requests (
     decided_by text
 );
 CREATE INDEX IF NOT EXISTS permission_requests_by_session ON permission_requests (session_id, id);
+CREATE INDEX IF NOT EXISTS permission_requests_waiting ON permission_requests (id) WHERE status = 'pending';
 
 -- What a person has written into a session's prompt and not sent yet; the last one written counts.
 CREATE TABLE IF NOT EXISTS drafts (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import anyio
 
-from bench import changes, dispatch, pane, relay, warm
+from bench import changes, dispatch, pane, relay, storage, warm
 from bench.native_programs import compile_programs
 from bench.rows import Row, as_json, as_table
 
@@ -15,6 +15,7 @@ BENCHES = {
     "dispatch": dispatch.measure,
     "changes": changes.measure,
     "pane": pane.measure,
+    "storage": storage.measure,
 }
 WORK = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 

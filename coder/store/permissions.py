@@ -34,9 +34,14 @@ async def list_page(
 ) -> Page[PermissionRequest]:
     """A page, newest first; `after` is the cursor of the page before."""
     key = decode_cursor("permissions", after, str)
-    rows = await c.fetch(
-        sql("list_permissions"), session_id, None if status is None else str(status), key, check_limit(limit) + 1
-    )
+    wanted = None if status is None else str(status)
+    check_limit(limit)
+    if status is PermissionStatus.PENDING:
+        rows = await c.fetch(sql("list_waiting_permissions"), session_id, key, limit + 1)
+    elif session_id is not None:
+        rows = await c.fetch(sql("list_permissions_of_session"), session_id, wanted, key, limit + 1)
+    else:
+        rows = await c.fetch(sql("list_permissions"), wanted, key, limit + 1)
     return page_of("permissions", rows, limit, _read)
 
 

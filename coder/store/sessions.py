@@ -63,7 +63,11 @@ async def list_page(
 ) -> Page[Session]:
     """A page of those that somebody has asked for, newest first; `after` is the cursor of the page before."""
     key = decode_cursor("sessions", after, str)
-    rows = await c.fetch(sql("list_sessions"), project_id, key, check_limit(limit) + 1)
+    check_limit(limit)
+    if project_id is None:
+        rows = await c.fetch(sql("list_sessions"), key, limit + 1)
+    else:
+        rows = await c.fetch(sql("list_sessions_of_project"), project_id, key, limit + 1)
     return page_of("sessions", rows, limit, _read)
 
 

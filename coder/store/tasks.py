@@ -5,7 +5,7 @@ from collections.abc import Collection
 from asyncpg import Connection, ForeignKeyViolationError, Record
 
 from coder.errors import InvalidInput
-from coder.model.tasks import TRANSITIONS, Fault, Task, TaskState, Usage
+from coder.model.tasks import ENDED, TRANSITIONS, Fault, Task, TaskState, Usage
 from coder.model.values import Value
 from coder.protocol import Page
 from coder.store import sessions
@@ -51,7 +51,12 @@ async def list_page(
     """A page, newest first; `after` is the cursor of the page before."""
     key = decode_cursor("tasks", after, int)
     wanted = None if states is None else [str(state) for state in states]
-    rows = await c.fetch(sql("list_tasks"), session_id, wanted, key, check_limit(limit) + 1)
+    check_limit(limit)
+    if session_id is not None:
+        rows = await c.fetch(sql("list_tasks_of_session"), session_id, wanted, key, limit + 1)
+    else:
+        is_open = states is not None and not ENDED & set(states)
+        rows = await c.fetch(sql("list_open_tasks" if is_open else "list_tasks"), wanted, key, limit + 1)
     return page_of("tasks", rows, limit, _read, "ordinal")
 
 

@@ -16,9 +16,10 @@ SELECT * FROM checkpoints WHERE id = $1;
 
 -- name: list_checkpoints
 -- A keyset page of a session's checkpoints, newest first.
+-- `BETWEEN` and the order keep the planner at the session's own index: it would go through all newer ones of other sessions.
 SELECT * FROM checkpoints
-WHERE session_id = $1 AND ($2::text IS NULL OR id < $2)
-ORDER BY id DESC
+WHERE session_id BETWEEN $1 AND $1 AND ($2::text IS NULL OR id < $2)
+ORDER BY session_id DESC, id DESC
 LIMIT $3;
 
 -- name: conversations_at_checkpoint

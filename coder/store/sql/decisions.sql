@@ -9,9 +9,10 @@ SELECT * FROM decisions WHERE id = $1;
 
 -- name: list_decisions
 -- A keyset page of a session's decisions, newest first.
+-- `BETWEEN` and the order keep the planner at the session's own index: it would go through all newer ones of other sessions.
 SELECT * FROM decisions
-WHERE session_id = $1 AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR id < $3)
-ORDER BY id DESC
+WHERE session_id BETWEEN $1 AND $1 AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR id < $3)
+ORDER BY session_id DESC, id DESC
 LIMIT $4;
 
 -- name: open_decisions

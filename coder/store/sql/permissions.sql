@@ -11,11 +11,26 @@ RETURNING *;
 SELECT * FROM permission_requests WHERE id = $1;
 
 -- name: list_permissions
--- A keyset page of all requests or of one session's, newest first.
+-- A keyset page of all requests, newest first.
 SELECT * FROM permission_requests
-WHERE ($1::text IS NULL OR session_id = $1) AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR id < $3)
+WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR id < $2)
 ORDER BY id DESC
+LIMIT $3;
+
+-- name: list_permissions_of_session
+-- A keyset page of one session's requests, newest first.
+-- `BETWEEN` and the order keep the planner at the session's own index: it would go through all newer ones of other sessions.
+SELECT * FROM permission_requests
+WHERE session_id BETWEEN $1 AND $1 AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR id < $3)
+ORDER BY session_id DESC, id DESC
 LIMIT $4;
+
+-- name: list_waiting_permissions
+-- A keyset page of the requests that wait for an answer, of all sessions or of one, newest first.
+SELECT * FROM permission_requests
+WHERE status = 'pending' AND ($1::text IS NULL OR session_id = $1) AND ($2::text IS NULL OR id < $2)
+ORDER BY id DESC
+LIMIT $3;
 
 -- name: decide_permission
 -- pending -> selected | cancelled | expired, once.

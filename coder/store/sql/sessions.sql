@@ -34,11 +34,20 @@ WHERE id = $1 AND is_spare AND state = 'open'
 RETURNING id;
 
 -- name: list_sessions
--- A keyset page of all sessions or of one project's, newest first.
+-- A keyset page of all sessions, newest first.
 SELECT s.*, w.worktree_path, w.branch, w.base_commit
 FROM sessions s
 LEFT JOIN session_worktrees w ON w.session_id = s.id
-WHERE NOT s.is_spare AND ($1::text IS NULL OR s.project_id = $1) AND ($2::text IS NULL OR s.id < $2)
+WHERE NOT s.is_spare AND ($1::text IS NULL OR s.id < $1)
+ORDER BY s.id DESC
+LIMIT $2;
+
+-- name: list_sessions_of_project
+-- A keyset page of one project's sessions, newest first.
+SELECT s.*, w.worktree_path, w.branch, w.base_commit
+FROM sessions s
+LEFT JOIN session_worktrees w ON w.session_id = s.id
+WHERE NOT s.is_spare AND s.project_id = $1 AND ($2::text IS NULL OR s.id < $2)
 ORDER BY s.id DESC
 LIMIT $3;
 

@@ -23,12 +23,25 @@ SELECT count(*) FROM tasks WHERE session_id = $1 AND state IN ('pending', 'block
 SELECT * FROM tasks WHERE id = $1;
 
 -- name: list_tasks
--- A keyset page of all tasks or of one session's, in the named states, newest first.
+-- A keyset page of all tasks, in the named states, newest first.
 SELECT * FROM tasks
-WHERE ($1::text IS NULL OR session_id = $1)
-  AND ($2::text[] IS NULL OR state = ANY ($2))
-  AND ($3::bigint IS NULL OR ordinal < $3)
+WHERE ($1::text[] IS NULL OR state = ANY ($1)) AND ($2::bigint IS NULL OR ordinal < $2)
 ORDER BY ordinal DESC
+LIMIT $3;
+
+-- name: list_open_tasks
+-- The same for states that few tasks are in.
+SELECT * FROM tasks
+WHERE state IN ('pending', 'blocked', 'running') AND state = ANY ($1::text[]) AND ($2::bigint IS NULL OR ordinal < $2)
+ORDER BY ordinal DESC
+LIMIT $3;
+
+-- name: list_tasks_of_session
+-- A keyset page of one session's tasks, in the named states, newest first.
+-- `BETWEEN` and the order keep the planner at the session's own index: it would go through all newer ones of other sessions.
+SELECT * FROM tasks
+WHERE session_id BETWEEN $1 AND $1 AND ($2::text[] IS NULL OR state = ANY ($2)) AND ($3::bigint IS NULL OR ordinal < $3)
+ORDER BY session_id DESC, ordinal DESC
 LIMIT $4;
 
 -- name: claim_task
