@@ -22,6 +22,8 @@ PYTHON = "{python}"
 _FOLDERS = {"CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state", "CACHE": ".cache"}
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 _PLACES = ("_DIR", "_HOME")
+_NOT_EMPTY = (".yaml", ".yml")
+"""Files that programs may refuse when there is nothing in them."""
 _GIT = {"gc.auto": "0", "maintenance.auto": "false", "gc.pruneExpire": "never", "gc.worktreePruneExpire": "never"}
 """Who sees one worktree of many must not tidy up after all of them."""
 
@@ -91,7 +93,8 @@ class Quarters:
         # a home that the entry names is made for this agent
         own_home = home if "HOME" in provider.env else _made(folder / f"home.{provider.id}")
         state = tuple(_placed(name, home, env) for name in provider.state_folders)
-        locked = tuple(_locked(provider, home, env, state))
+        # Landlock could not lock them
+        locked = tuple(_locked(provider, home, env, state)) if sandbox.kind == "bubblewrap" else ()
         given_read, given_write = _named_by_variables(provider, env)
         read = (
             *toolchains(program, env.get("PATH"), home),
@@ -172,13 +175,13 @@ def _read(name: str, home: Path, env: Mapping[str, str]) -> Iterable[Path]:
 
 
 def _locked(provider: Provider, home: Path, env: Mapping[str, str], state: tuple[Path, ...]) -> Iterator[Path]:
-    """What is not there is made: else it could be made inside, and read outside."""
+    """What is not there is made: else it could be made inside, and read outside. No link is followed for that."""
     for name in provider.locked_files:
         path = _placed(name, home, env)
         if not any(folder.is_dir() and path.is_relative_to(folder) for folder in state):
             continue
         with suppress(OSError):
-            if not path.exists():
+            if not path.exists() and not path.is_symlink() and path.suffix not in _NOT_EMPTY:
                 if name.endswith("/"):
                     path.mkdir(mode=0o700, parents=True)
                 else:
