@@ -14,6 +14,8 @@ JOURNAL_SECONDS = 5.0
 """A record that was shown and is not stored after this is one too late."""
 DISPATCH_SECONDS = 30.0
 """The dispatcher looks every two seconds; waiting for a slow database may take some more."""
+STILL_SECONDS = 4.0
+"""Shorter standstills are in the log and the figures; a busy machine has them."""
 STILL_SHOWN = 30.0
 """How long a standstill of the loop is told of: while it lasts nobody can be answered."""
 
@@ -53,7 +55,8 @@ class Vitals:
             words = f"what was shown {lag:.0f} s ago is not stored yet"
             found.append(Trouble(reason="journal_not_writing", message=words))
         ended = self.standstill.ended_at
-        if ended is not None and (ago := self._clock() - ended) < STILL_SHOWN:
+        was_long = self.standstill.seconds >= STILL_SECONDS
+        if ended is not None and was_long and (ago := self._clock() - ended) < STILL_SHOWN:
             words = f"the host stood still for {self.standstill.seconds:.1f} s, {ago:.0f} s ago"
             found.append(Trouble(reason="loop_stalled", message=words))
         if not self.space.has_room():

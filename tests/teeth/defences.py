@@ -389,4 +389,26 @@ DEFENCES: tuple[Defence, ...] = (
         "    _call(",
         _ESCAPES,
     ),
+    # One host, and room for what runs
+    _on("coder/homes.py")(
+        "one home",
+        "a second host on the same home is refused",
+        "            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        "tests/api/test_cli_life.py::test_a_second_host_on_a_home_is_refused_by_the_first_ones_process",
+    ),
+    _dispatch(
+        "disk reserve",
+        "without room on the disk no prompt is taken",
+        "            self._space.refuse_without()",
+        "            self._space.free()",
+        "tests/faults/test_health.py::test_without_room_nothing_new_begins",
+    ),
+    _on("coder/standstill.py")(
+        "standstill",
+        "an event loop that stands still is noticed while it does",
+        "            if beaten != told and time.monotonic() - beaten >= STILL_SECONDS:",
+        "            if beaten == told:",
+        "tests/faults/test_health.py::test_a_loop_that_stands_still_is_noticed_told_of_and_gets_over_it",
+    ),
 )
