@@ -1,12 +1,14 @@
 """`python -m bench NAME [--json]`: run one benchmark, or `all`, and print a row per figure."""
 
 import argparse
+import os
 from pathlib import Path
 
 import anyio
 
-from bench import changes, dispatch, pane, relay, storage, warm
+from bench import changes, dispatch, opening, pane, relay, scale, storage, warm
 from bench.native_programs import compile_programs
+from bench.results import write_results
 from bench.rows import Row, as_json, as_table
 
 BENCHES = {
@@ -14,6 +16,8 @@ BENCHES = {
     "warm": warm.measure,
     "dispatch": dispatch.measure,
     "changes": changes.measure,
+    "opening": opening.measure,
+    "scale": scale.measure,
     "pane": pane.measure,
     "storage": storage.measure,
 }
@@ -30,8 +34,14 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="./dev bench", description="Benchmarks: ratios beside a reference.")
     options.add_argument("name", choices=[*BENCHES, "all"])
     options.add_argument("--json", action="store_true", help="one JSON object a line")
+    options.add_argument(
+        "--write", action="store_true", help="write bench/RESULTS.md with a drawing for each benchmark"
+    )
     chosen = options.parse_args()
+    load = os.getloadavg()[0]
     rows = anyio.run(measure, list(BENCHES) if chosen.name == "all" else [chosen.name])
+    if chosen.write:
+        write_results(rows, Path(__file__).parent, load)
     print(as_json(rows) if chosen.json else as_table(rows))
 
 

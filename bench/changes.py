@@ -40,7 +40,7 @@ async def measure(programs: Programs, work: Path) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="coder-bench-") as name:
         rows: list[Row] = []
         for size, rounds in SIZES.items():
-            repository = make_repository(Path(name, f"repository-{size}"), _files(size))
+            repository = make_repository(Path(name, f"repository-{size}"), sample_files(size))
             rows += await _measure_turns(repository, Path(name, str(size)), size, rounds)
             if size == OPENED_FILES:
                 rows += await _measure_opening(repository, Path(name, "opened"))
@@ -159,7 +159,7 @@ def _rows(name: str, metric: str, ours: _Times, theirs: _Times, reference: str, 
     ]
 
 
-def _files(size: int) -> dict[str, str | bytes]:
+def sample_files(size: int) -> dict[str, str | bytes]:
     words = random.Random(size)
     return {
         _name(number): "".join(f"line {words.random()}\n" for _ in range(words.randrange(10, 100)))

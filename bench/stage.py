@@ -1,7 +1,7 @@
 """A host as a process of its own with agents to prompt, and how its CPU is read."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +30,31 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(folder: Path, native_agent: Path, *flags: str) -> AsyncGenerator[Stage]:
-    """A host with a registered repository, and nothing else running on it."""
+async def open_stage(
+    folder: Path,
+    native_agent: Path,
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
+) -> AsyncGenerator[Stage]:
+    """A host with a registered repository, of `files` where they are given, and nothing else running on it."""
     home = folder / "home"
     home.mkdir(parents=True)
     entry = {"extends": "acp", "label": "Native", "command": [str(native_agent)], "version_args": []}
     (home / "coder-providers.json").write_text(json.dumps({"providers": {AGENT: entry}}))
-    async with open_host_process(home, "--log-level", "warning", *flags) as host, host.client() as client:
-        project = await client.register_project(str(make_repository(folder / "repository")))
+    repository = make_repository(folder / "repository", files) if files else make_repository(folder / "repository")
+    async with (
+        open_host_process(home, "--log-level", "warning", *flags, environment=environment) as host,
+        host.client() as client,
+    ):
+        project = await client.register_project(str(repository))
         yield Stage(host, client, project)
+
+
+def resident_kib(pid: int) -> int:
+    """Memory that one process holds now."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
 
 
 def cpu_seconds(pid: int) -> float:

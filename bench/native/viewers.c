@@ -2,10 +2,11 @@
  *
  * usage: viewers PORT PATH COUNT EVENTS SECONDS
  * VIEWERS_HEADERS   further header lines of the handshake, each with its line end
- * VIEWERS_HELLO     a text message that every viewer sends once it is connected
+ * VIEWERS_HELLO     a text message that every viewer sends once it is connected; of several lines each takes the next
+ * VIEWERS_PROMPTS   how many lines of standard input are sent, 1 unless told
  *
- * Prints "ready" when all are connected, then sends the first line of its standard input through the first viewer, waits
- * until every viewer has EVENTS events, and prints one JSON object. `disordered` counts events whose number was not the
+ * Prints "ready" when all are connected, then sends lines of its standard input, the first through the first viewer and so
+ * on, waits until every viewer has EVENTS events, and prints one JSON object. `disordered` counts events whose number was not the
  * one after the last; `wall_s` runs from the first event's writing to the last one's arrival.
  */
 #define _GNU_SOURCE
@@ -140,6 +141,11 @@ static int receive(struct viewer *viewer) {
             bytes += size;
             look_for_marks(viewer, frame + head, size);
         }
+        if ((frame[0] & 15) == 9 && size < 126) {
+            unsigned char pong[131] = {0x8a, (unsigned char)(0x80 | size)};
+            memcpy(pong + 6, frame + head, size);
+            if (write(viewer->socket, pong, 6 + size) < 0) return 0;
+        }
         done += head + size;
     }
     memmove(viewer->data, viewer->data + done, viewer->used - done);
@@ -158,23 +164,31 @@ int main(int argc, char **argv) {
     if (argc != 6) return 2;
     int count = atoi(argv[3]);
     long expected = atol(argv[4]);
-    const char *hello = getenv("VIEWERS_HELLO");
+    const char *hello = getenv("VIEWERS_HELLO"), *prompts = getenv("VIEWERS_PROMPTS"), *next = hello;
     struct viewer *all = calloc((size_t)count, sizeof *all);
     struct pollfd *polled = calloc((size_t)count, sizeof *polled);
     delays = malloc(DELAYS * sizeof *delays);
     for (int i = 0; i < count; i++) {
         dial(&all[i], atoi(argv[1]), argv[2]);
-        if (hello) send_text(all[i].socket, hello);
+        if (hello) {
+            char *text = strndup(next, strcspn(next, "\n"));
+            send_text(all[i].socket, text);
+            free(text);
+            next += strcspn(next, "\n");
+            next = *next ? next + 1 : hello;
+        }
         polled[i] = (struct pollfd){all[i].socket, POLLIN, 0};
     }
     puts("ready");
     fflush(stdout);
     char *line = NULL;
     size_t capacity = 0;
-    ssize_t size = getline(&line, &capacity, stdin);
-    if (size <= 0) return 2;
-    line[size - 1] = 0;
-    send_text(all[0].socket, line);
+    for (int i = 0; i < (prompts ? atoi(prompts) : 1); i++) {
+        ssize_t size = getline(&line, &capacity, stdin);
+        if (size <= 0) return 2;
+        line[size - 1] = 0;
+        send_text(all[i % count].socket, line);
+    }
     uint64_t deadline = monotonic() + (uint64_t)(atof(argv[5]) * 1e9);
     int complete = 0, gone = 0;
     while (complete + gone < count && monotonic() < deadline) {
