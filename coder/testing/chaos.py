@@ -104,7 +104,12 @@ class Chaos:
     async def open_host(self) -> None:
         """Start it, and take the time until it answers."""
         begun = time.monotonic()
-        environment = {"CODER_CANCEL_TIMEOUT": "1", "CODER_SHUTDOWN_GRACE": "1", "CODER_PERMISSION_TIMEOUT": "3"}
+        environment = {
+            "CODER_CANCEL_TIMEOUT": "1",
+            "CODER_SHUTDOWN_GRACE": "1",
+            "CODER_PERMISSION_TIMEOUT": "3",
+            "CODER_COMPACT_AFTER": "0.5",
+        }
         log = self._stack.enter_context(self._log.open("ab"))
         flags = ("--database-url", self._relay.url, "--port", str(self._port))
         self._host = await self._stack.enter_async_context(

@@ -31,7 +31,7 @@ from coder.testing.ledgers import (
 from coder.testing.repositories import make_repository
 
 AGREED = Verdict()
-QUICK: dict[str, Any] = {"cancel_timeout": 1.0, "shutdown_grace": 2.0}
+QUICK: dict[str, Any] = {"cancel_timeout": 1.0, "shutdown_grace": 2.0, "compact_after": 0.2}
 
 
 @dataclass

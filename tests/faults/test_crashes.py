@@ -45,6 +45,7 @@ ENDS = {
     "turn.answered": CUT,
     "turn.recorded": CUT,
     "turn.ended": AGAIN,
+    "turn.ended,journal.merged": AGAIN,
 }
 """How the task ends after a death at each failpoint: carried out once, or told to be interrupted."""
 
@@ -69,7 +70,11 @@ async def test_a_prompt_is_carried_out_once_or_said_to_be_interrupted(
     write_catalogue(home)
     repository = make_repository(tmp_path / "repository")
     flags = ("--database-url", database_url)
-    async with open_host_process(home, *flags, failpoints=failpoints.split(",")) as host, host.client() as client:
+    environment = {"CODER_COMPACT_AFTER": "0.2"}
+    async with (
+        open_host_process(home, *flags, environment=environment, failpoints=failpoints.split(",")) as host,
+        host.client() as client,
+    ):
         project = await client.register_project(str(repository))
         session = await client.open_session(project.id)
         await die(host, client, session)
