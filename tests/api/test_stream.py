@@ -19,6 +19,7 @@ from websockets.uri import parse_uri
 
 from coder.api.stream import StreamLimits
 from coder.client import Client
+from coder.compaction import Compaction
 from coder.journal import LAG_LIMIT
 from coder.model.events import Record, Text
 from coder.model.permissions import PermissionRequest
@@ -321,6 +322,32 @@ async def test_an_event_stream_gives_the_same_records_and_resumes_by_its_last_id
                     assert texts_of([record for _, record in await read_events(chunks, last)])[-1] == "live"
             records = await client.records(session.id, after=0, limit=500)
             assert [record.seq for record in records] == list(range(1, last + 1))
+
+
+@pytest.mark.scenario("journal: a resume from inside of a merged text, over every door")
+async def test_a_merged_text_is_gone_on_with_from_any_number_over_every_door(tmp_path: Path, database_url: str):
+    async with open_scene(tmp_path, database_url) as (live, client, session):
+        journal, first = live.host.journal, (await client.session(session.id)).last_seq + 1
+        last = first + 7
+        for piece in "abcdefgh":
+            await journal.append(session.id, Text(text=piece), agent="demo")
+            await journal.flush(session.id)
+        assert await Compaction(live.host.store, journal).compact(session.id)
+        journal.forget(session.id)  # a session that was not used for long has nothing in memory
+        url = f"{live.url}/api/sessions/{session.id}/events"
+        headers = {"Authorization": f"Bearer {live.token}", "Accept": "text/event-stream"}
+        async with httpx2.AsyncClient(headers=headers, trust_env=False) as http:
+            for at, text in ((first - 1, "abcdefgh"), (first + 2, "defgh"), (last - 1, "h")):
+                async with http.stream("GET", url, headers={"Last-Event-ID": str(at)}) as response:
+                    [(id, record)] = await read_events(response.aiter_bytes(), last)
+                assert (id, record.begins, record.seq, texts_of([record])) == (last, at + 1, last, [text])
+                assert list(await client.records(session.id, at)) == [record]
+                async with client.events(session.id, at) as stream:
+                    assert await anext(aiter(stream)) == record
+        older = await client.records(session.id, before=first + 2, limit=1)
+        assert [(one.begins, one.seq) for one in older] == [(first, first + 1)]
+        assert texts_of(list(older)) == ["ab"]
+        assert await client.records(session.id, before=1) == ()
 
 
 async def test_an_event_stream_from_an_unknown_number_begins_with_a_snapshot(tmp_path: Path, database_url: str):
