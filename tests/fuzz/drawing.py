@@ -1,8 +1,10 @@
 """Values drawn by hypothesis; how many is up to `CODER_FUZZ_SECONDS`, as for the requests."""
 
+import logging
 import os
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +31,12 @@ def draw(strategy: st.SearchStrategy[Drawn], count: int) -> list[Drawn]:
 
     collect()
     return found
+
+
+def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged as an error, but for what a busy machine is to blame for."""
+    found = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    return [record.getMessage() for record in found if record.name != "coder.standstill"]
 
 
 texts = st.text(max_size=8) | st.sampled_from(["\0", "\ud800", "../x", "\u202e", "-", "\x1b]52;c;x\x07", "9" * 50])

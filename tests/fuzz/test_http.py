@@ -1,7 +1,6 @@
 """Schemathesis over the document that the host itself gives: every route, alone and one after the other."""
 
 import json
-import logging
 import os
 import re
 import subprocess
@@ -16,7 +15,7 @@ from coder.client import Client
 from coder.protocol import Prompt
 from coder.testing.harness import LiveHost, open_live_host
 from tests.api.wire import open_request, open_test_session
-from tests.fuzz.drawing import SECONDS
+from tests.fuzz.drawing import SECONDS, errors_in
 
 CHECKS = (
     "not_a_server_error",
@@ -46,8 +45,7 @@ async def test_no_request_gets_an_answer_that_is_not_documented(
     found = re.search(r"(\d+) generated, \1 passed", said)
     assert found, said[-3000:]
     assert int(found[1]) >= 50
-    faults = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-    assert faults == []
+    assert errors_in(caplog) == []
 
 
 async def _ids(client: Client, folder: Path) -> Mapping[str, str]:
