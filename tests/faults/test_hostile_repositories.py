@@ -188,7 +188,9 @@ def convert(ground: Ground) -> None:
 
 ELSEWHERE = {
     ("doctor.py", "_git"),  # its version, in no repository
-    ("listing.py", "find_files"),  # names for completion; lists the index
+    ("listing.py", "find_files"),  # tests/worktrees/test_attacks.py, as the two below
+    ("listing.py", "list_folder"),
+    ("grounds.py", "find_ground"),
     ("submodules.py", "_check_out"),  # tests/e2e/test_setups.py
     ("worktree.py", "_has_changes"),  # tests/worktrees/test_attacks.py, as those below
     ("worktree.py", "prune"),

@@ -10,7 +10,9 @@ from coder.errors import CoderError, GitError, UnusableRepository
 from coder.testing.repositories import FILES, commit_files, git, make_repository, write_files
 from coder.worktrees import tree
 from coder.worktrees.git import checked_ref, run_git
+from coder.worktrees.grounds import find_ground
 from coder.worktrees.hunks import text_diff
+from coder.worktrees.listing import find_files, list_folder
 from coder.worktrees.worktree import (
     add_worktree,
     has_unsaved_work,
@@ -46,6 +48,9 @@ async def test_no_trap_is_sprung_by_any_call_of_the_host(tmp_path: Path, lay: Ca
     with suppress(UnusableRepository):
         await inspect_repository(room.worktree / "src")
     await list_worktrees(room.repo)
+    await find_ground(room.repo, room.worktree, BRANCH)
+    await list_folder(room.shadow, "", 100)
+    await find_files(room.shadow, "read", 10)
     await add_worktree(room.repo, tmp_path / "second", "coder/second", None)
     await has_unsaved_work(room.repo, room.worktree, BRANCH)
     await has_unsaved_work(room.repo, tmp_path / "second", "coder/second")
