@@ -1,7 +1,6 @@
 """Agents in sandboxes through a whole host: what they do is as ever, and everybody sees what confines them."""
 
 import json
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ from coder.model.events import AgentStatusChanged
 from coder.model.providers import ProviderSnapshot
 from coder.model.sandboxes import Sandbox
 from coder.model.tasks import TaskState
-from coder.processes.sandbox import try_sandboxes
 from coder.protocol import NewProject
 from coder.store import agent_sessions
 from coder.testing.model_server import open_model_server
@@ -21,11 +19,9 @@ from coder.testing.real_agents import OPENCODE_SERVER, AgentMissing, real_agent
 from coder.testing.repositories import git, make_repository
 from coder.testing.rooms import Room, room_settings
 from coder.testing.trials import open_trial
+from tests.process.sandboxes import every_sandbox
 
-SANDBOXES = [sandbox for sandbox, fault in try_sandboxes(os.environ["PATH"]) if fault is None]
 NONE = Sandbox(reason="this machine is a test")
-
-every_sandbox = pytest.mark.parametrize("sandbox", SANDBOXES, ids=[sandbox.kind for sandbox in SANDBOXES])
 
 
 @asynccontextmanager
@@ -122,13 +118,16 @@ async def test_an_agent_that_must_be_confined_is_not_started_where_nothing_confi
     assert free.sandbox == "none"
 
 
+@every_sandbox
 @pytest.mark.scenario("sandbox: An agent does not start in its sandbox")
-async def test_an_agent_that_does_not_start_says_that_it_was_in_a_sandbox(tmp_path: Path, database_url: str) -> None:
+async def test_an_agent_that_does_not_start_says_that_it_was_in_a_sandbox(
+    tmp_path: Path, database_url: str, sandbox: Sandbox
+) -> None:
     entry = {"extends": "acp", "label": "Frail", "command": ["sh", "-c", "exit 3"]}
-    async with open_room(tmp_path, database_url, SANDBOXES[0], frail=entry) as room:
+    async with open_room(tmp_path, database_url, sandbox, frail=entry) as room:
         task = await room.prompt("hello", agent="frail")
 
     assert task.error is not None
     assert "exit code 3" in task.error.message
-    assert f"in a sandbox, {SANDBOXES[0].kind}" in task.error.message
+    assert f"in a sandbox, {sandbox.kind}" in task.error.message
     assert '"sandbox": "off"' in task.error.message

@@ -56,6 +56,7 @@ def fill(disk: Path) -> None:
                 continue
 
 
+@pytest.mark.where_possible
 @pytest.mark.scenario("faults: A full disk")
 async def test_a_full_disk_loses_nothing_and_is_got_over(tmp_path: Path) -> None:
     repository, log = make_repository(tmp_path / "repository"), tmp_path / "log"

@@ -12,6 +12,10 @@ def test_one(): pytest.skip("no browser")
 
 @pytest.mark.xfail
 def test_two(): assert False
+
+@pytest.mark.where_possible
+@pytest.mark.parametrize("right", [])
+def test_three(right): pass
 """
 
 
@@ -27,6 +31,7 @@ def test_a_skip_fails_in_ci(tmp_path: Path):
 
     assert done.returncode == 1
     assert "A skip counts as a failure in CI. Skipped: no browser" in done.stdout
+    assert "1 failed, 1 skipped, 1 xfailed" in done.stdout
 
 
 def test_a_skip_is_a_skip_elsewhere(tmp_path: Path):

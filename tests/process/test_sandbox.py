@@ -21,12 +21,12 @@ from coder.model.providers import Provider
 from coder.model.sandboxes import Sandbox
 from coder.processes.child import ChildSpec
 from coder.processes.confinement import Confinement
-from coder.processes.sandbox import try_sandboxes
 from coder.testing.repositories import git, make_repository
 from coder.worktrees.grounds import find_ground
 from coder.worktrees.worktree import add_worktree
 from tests.process import escapes
 from tests.process.marks import QUICK, Mark, drain, running
+from tests.process.sandboxes import every_sandbox, with_bubblewrap
 
 CANARY = "canary-5d1f"
 AGENT = Provider(
@@ -38,7 +38,6 @@ AGENT = Provider(
     copied_files=("~/.demo.json",),
     read_folders=("{python}",),
 )
-SANDBOXES = [sandbox for sandbox, fault in try_sandboxes(os.environ["PATH"]) if fault is None]
 ONES_OWN = (
     "write the user's shell start",
     "write up and out",
@@ -48,7 +47,6 @@ ONES_OWN = (
 )
 """What may be done without harm: to files in a home or folder of the agent's own, and to processes of its own."""
 
-with_bubblewrap = pytest.mark.parametrize("sandbox", [each for each in SANDBOXES if each.kind == "bubblewrap"])
 HIDDEN = "(setsid env -i sleep {seconds} < /dev/null > /dev/null 2>&1 &) && echo started && sleep 60"
 """A process that nothing ties to its agent any more: no parent, no session, no variable, no pipe."""
 HOST = """
@@ -71,7 +69,6 @@ async def main(folder, program, script):
 
 anyio.run(main, Path(sys.argv[1]), *sys.argv[2:])
 """
-every_sandbox = pytest.mark.parametrize("sandbox", SANDBOXES, ids=[sandbox.kind for sandbox in SANDBOXES])
 
 
 @dataclass(frozen=True)
