@@ -60,8 +60,10 @@ export function useDraft(id: string): [string, (text: string) => void] {
   useEffect(() => {
     const meet = async () => {
       if (document.hidden) return;
+      const asked = now.current;
       const remote = await api.draft(id).catch(() => null);
-      if (!remote) return;
+      // what was written meanwhile is newer than any answer
+      if (!remote || now.current !== asked) return;
       const next = reconciled(now.current, remote);
       if (next !== now.current) note(next);
       await push();
