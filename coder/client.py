@@ -1,6 +1,6 @@
 """The Python client of the API: typed over model values, errors raised as the host raised them."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -8,14 +8,10 @@ from urllib.parse import quote
 
 import anyio
 import httpx2
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from pydantic import BaseModel, ValidationError
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.typing import Subprotocol
 
-from coder import errors
 from coder.errors import UNREACHABLE, CoderError, Unavailable
+from coder.event_stream import EventStream, Following
 from coder.model.branches import BranchCommit, BranchStatus, BranchUpdate, CommitWhat, OnConflict, UpdateHow
 from coder.model.changes import Change, ChangeDetail, ChangeLines, ChangeStatus, Target
 from coder.model.checkpoints import Checkpoint, CheckpointDetail
@@ -28,20 +24,15 @@ from coder.model.sessions import AgentSession, Project, Session
 from coder.model.setups import Setup, TrustedSetup
 from coder.model.tasks import ENDED, Task, TaskState
 from coder.model.values import Json
+from coder.problems import error_of
 from coder.protocol import (
-    DRAINING,
-    STILL,
-    SUBPROTOCOL,
     ApplyChange,
     ApplyChanges,
     BranchIncoming,
     ChosenChange,
     CommentPatch,
-    ErrorFrame,
-    EventsFrame,
     Health,
     Hunks,
-    Lagged,
     NewComment,
     NewCommit,
     NewProject,
@@ -49,9 +40,6 @@ from coder.protocol import (
     NewSession,
     Page,
     PermissionAnswer,
-    PingFrame,
-    Pong,
-    Problem,
     Prompt,
     ProviderPatch,
     ProviderRefresh,
@@ -63,63 +51,11 @@ from coder.protocol import (
     SessionPatch,
     SetupAction,
     SnapshotFrame,
-    Subscribe,
     TaskPatch,
     TrustSetup,
-    Welcome,
-    server_frame,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_CLASSES: Mapping[str, type[CoderError]] = {
-    value.code: value
-    for value in vars(errors).values()
-    if isinstance(value, type)
-    and issubclass(value, CoderError)
-    and value not in (errors.PathEscape, errors.DatabaseAway)
-}
-_BY_STATUS: Mapping[int, type[CoderError]] = {
-    400: errors.MalformedBody,
-    401: errors.NotAuthenticated,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    409: errors.Conflict,
-    413: errors.TooLarge,
-    415: errors.UnsupportedMediaType,
-    422: errors.InvalidInput,
-    429: errors.TooMany,
-    431: errors.HeadersTooLarge,
-    503: errors.Unavailable,
-}
-_FINAL_CLOSE_CODES: Mapping[int, type[CoderError]] = {
-    4401: errors.NotAuthenticated,
-    4403: errors.Forbidden,
-    4404: errors.NotFound,
-}
-
-
-class EventStream:
-    """The records of one session in order, without gap or duplicate, over as many connections as it takes.
-
-    A `SnapshotFrame` comes first when no number was given, and again whenever the host cannot go on from the last one:
-    what was built from the records before is then to be replaced by it.
-    """
-
-    def __init__(self, items: MemoryObjectReceiveStream[SnapshotFrame | Record]) -> None:
-        self._items = items
-        self.error: CoderError | None = None
-
-    async def receive(self) -> SnapshotFrame | Record:
-        """The next item. Raises CoderError: the stream ended for good."""
-        try:
-            return await self._items.receive()
-        except anyio.EndOfStream:
-            raise self.error or Unavailable("the stream ended", code=UNREACHABLE) from None
-
-    async def __aiter__(self) -> AsyncIterator[SnapshotFrame | Record]:
-        while True:
-            yield await self.receive()
 
 
 class Client:
@@ -421,7 +357,7 @@ class Client:
         """
         send, receive = anyio.create_memory_object_stream[SnapshotFrame | Record](256)
         stream = EventStream(receive)
-        following = _Following(self._url, self._headers, session_id, after, patience, send)
+        following = Following(self._url, self._headers, session_id, after, patience, send)
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(following.run, stream)
@@ -482,115 +418,8 @@ class Client:
 
 def _accepted(response: httpx2.Response) -> httpx2.Response:
     if response.status_code >= 400:
-        raise _error_of(response)
+        raise error_of(response.status_code, response.content)
     return response
-
-
-class _Following:
-    """The loop behind `Client.events`: connect, subscribe from the last number, pass records on, connect again."""
-
-    def __init__(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        session_id: str,
-        after: int | None,
-        patience: float,
-        items: MemoryObjectSendStream[SnapshotFrame | Record],
-    ) -> None:
-        self._url = "ws" + url.removeprefix("http") + "/api/ws"
-        self._headers = headers
-        self._session_id = session_id
-        self._after = after
-        self._epoch: str | None = None
-        self._patience = patience
-        self._items = items
-        self._lost_at: float | None = None
-
-    async def run(self, stream: EventStream) -> None:
-        with self._items:
-            try:
-                await self._follow()
-            except CoderError as error:
-                stream.error = error
-            except anyio.BrokenResourceError:
-                pass
-
-    async def _follow(self) -> None:
-        pause = 0.1
-        while True:
-            try:
-                async with connect(
-                    self._url,
-                    additional_headers=self._headers,
-                    subprotocols=[Subprotocol(SUBPROTOCOL)],
-                    compression=None,
-                    max_size=None,
-                    proxy=None,
-                    open_timeout=5,
-                    close_timeout=1,
-                ) as socket:
-                    await self._listen(socket)
-            except ConnectionClosed as error:
-                code = error.rcvd.code if error.rcvd else 0
-                if code in _FINAL_CLOSE_CODES:
-                    raise _FINAL_CLOSE_CODES[code](error.rcvd.reason if error.rcvd else "") from error
-            except (OSError, InvalidHandshake, TimeoutError):
-                pass
-            now = anyio.current_time()
-            self._lost_at = self._lost_at if self._lost_at is not None else now
-            pause = 0.1 if self._lost_at == now else min(pause * 2, 2.0)
-            if now - self._lost_at > self._patience:
-                raise Unavailable("the host does not answer any more", code=UNREACHABLE)
-            await anyio.sleep(pause)
-
-    async def _listen(self, socket: ClientConnection) -> None:
-        welcome: Welcome | None = None
-        async for text in socket:
-            frame = server_frame.validate_json(text)
-            match frame:
-                case Welcome():
-                    await self._subscribe(socket)
-                    welcome = frame
-                case EventsFrame():
-                    self._confirm(welcome)
-                    await self._pass_on(socket, frame)
-                case SnapshotFrame():
-                    self._confirm(welcome)
-                    self._after = frame.seq
-                    await self._items.send(frame)
-                case Lagged():
-                    await self._subscribe(socket)
-                case PingFrame():
-                    await socket.send(Pong().model_dump_json())
-                case ErrorFrame(code=code) if code in (DRAINING, STILL):
-                    pass
-                case ErrorFrame(retryable=True):
-                    return
-                case ErrorFrame():
-                    raise _named(frame.code, None)(frame.message, code=frame.code)
-                case _:
-                    pass
-
-    def _confirm(self, welcome: Welcome | None) -> None:
-        """The host has answered: from here on the last number is one of its own life. Before, it was of another's."""
-        self._lost_at = None
-        if welcome is not None:
-            self._epoch = welcome.epoch
-
-    async def _subscribe(self, socket: ClientConnection) -> None:
-        frame = Subscribe(session_id=self._session_id, after=self._after, epoch=self._epoch)
-        await socket.send(frame.model_dump_json())
-
-    async def _pass_on(self, socket: ClientConnection, frame: EventsFrame) -> None:
-        for record in frame.records:
-            if self._after is not None and record.seq <= self._after:
-                continue
-            if self._after is not None and record.begins != self._after + 1:
-                await self._subscribe(socket)
-                return
-            self._after = record.seq
-            await self._items.send(record)
 
 
 def _path(*parts: str) -> str:
@@ -602,21 +431,3 @@ def _parsed(model: type[Model], response: httpx2.Response) -> Model:
         return model.model_validate_json(response.content)
     except ValidationError as error:
         raise CoderError("the host's answer is not understood; do client and host have the same version?") from error
-
-
-def _error_of(response: httpx2.Response) -> CoderError:
-    try:
-        problem = Problem.model_validate_json(response.content)
-    except ValidationError:
-        kind = _BY_STATUS.get(response.status_code, CoderError)
-        return kind(f"the host answered {response.status_code}")
-    fields: dict[str, object] = {**(problem.fields or {})}
-    if problem.errors:
-        fields["errors"] = problem.errors
-    error = _named(problem.code, problem.status)(problem.detail, code=problem.code)
-    error.fields = fields
-    return error
-
-
-def _named(code: str, status: int | None) -> type[CoderError]:
-    return _CLASSES.get(code) or _BY_STATUS.get(status or 0, CoderError)

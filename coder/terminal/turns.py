@@ -10,8 +10,9 @@ from typing import TextIO
 import anyio
 import anyio.to_thread
 
-from coder.client import Client, EventStream
+from coder.client import Client
 from coder.errors import CoderError, InvalidInput
+from coder.event_stream import EventStream
 from coder.model.events import (
     ChangeRecorded,
     Error,

@@ -12,8 +12,9 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as server
 from websockets.typing import Subprotocol
 
-from coder.client import Client, EventStream
+from coder.client import Client
 from coder.errors import UNREACHABLE, InvalidInput, NotAuthenticated, NotFound, Unavailable, UnusableRepository
+from coder.event_stream import EventStream
 from coder.model.events import Record, Text
 from coder.model.values import now
 from coder.protocol import SUBPROTOCOL, ErrorFrame, EventsFrame, Prompt, SnapshotFrame, Subscribe, TaskPatch, Welcome

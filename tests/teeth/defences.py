@@ -300,7 +300,7 @@ DEFENCES: tuple[Defence, ...] = (
         "    except ZeroDivisionError as error:",
         "tests/postgres/test_database.py::test_a_connection_that_the_driver_itself_has_lost_track_of_is_given_up",
     ),
-    _on("coder/client.py")(
+    _on("coder/event_stream.py")(
         "two lives",
         "a client does not mix the numbers of two lives of the host",
         "                    await self._subscribe(socket)\n                    welcome = frame\n",
