@@ -36,6 +36,9 @@ class Compaction:
             except Unavailable as error:
                 logger.debug("compaction waits: %s", error)
                 is_waiting = True
+            except Exception:
+                logger.exception("a journal is not compacted and is tried again")
+                is_waiting = True
             if not is_waiting:
                 await stored.wait()
             await anyio.sleep(self._quiet)

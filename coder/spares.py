@@ -47,6 +47,8 @@ class Spares:
                     await self._provide(project_id)
                 except (CoderError, OSError) as error:
                     logger.info("no spare session: %s", error, extra={"project": project_id})
+                except Exception:
+                    logger.exception("no spare session", extra={"project": project_id})
 
     async def drop(self, project_id: str) -> None:
         """Nobody will ask for one in this project."""
