@@ -1,5 +1,6 @@
 """Putting a backup back: into an empty home, with an empty database, beside repositories that are there."""
 
+import gzip
 import os
 import shutil
 import tarfile
@@ -155,6 +156,9 @@ def _restore_files(settings: Settings, folder: Path) -> list[str]:
 def _unpacked(source: Path, home: Path) -> Generator[Path]:
     with tempfile.TemporaryDirectory(dir=home, prefix=".restore-") as folder:
         try:
+            with gzip.open(source) as file:
+                while file.read(1 << 20):
+                    pass  # the checksum stands at the end, where reading the archive need not come to
             with tarfile.open(source, "r:gz") as archive:
                 archive.extractall(folder, filter="data")
         except FileNotFoundError as error:
