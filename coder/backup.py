@@ -18,7 +18,7 @@ from asyncpg import Connection
 
 from coder import __version__
 from coder.errors import CoderError, Conflict, HostConfigError
-from coder.homes import join_database
+from coder.homes import join_database, shadow_path
 from coder.model.backups import Backup, Parcel
 from coder.model.sessions import Session, SessionState, Worktree
 from coder.model.values import now
@@ -106,7 +106,7 @@ class _Packing:
     async def _pack(self, session: Session, worktree: Worktree, folder: Path) -> Parcel:
         project = await projects.get(self._connection, session.project_id)
         shadow = await tree.open_shadow(
-            self._settings.home / "shadows" / f"{session.id}.git",
+            shadow_path(self._settings.home, session.id),
             Path(project.repo_path),
             worktree.worktree_path,
             worktree.base_tree,

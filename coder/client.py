@@ -79,8 +79,7 @@ class Client:
 
     async def health(self) -> Health:
         """How the host is; its troubles are no error."""
-        response = await self._ask("GET", "/api/health")
-        return _parsed(Health, response) if response.status_code == 503 else _parsed(Health, _accepted(response))
+        return _parsed(Health, await self._send("GET", "/api/health", also=503))
 
     async def metrics(self) -> str:
         """The host's figures as Prometheus reads them."""
@@ -391,35 +390,23 @@ class Client:
         *,
         query: Mapping[str, str | int | None] | None = None,
         key: str | None = None,
+        also: int | None = None,
     ) -> httpx2.Response:
-        return _accepted(await self._ask(method, path, body, query=query, key=key))
-
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        body: BaseModel | None = None,
-        *,
-        query: Mapping[str, str | int | None] | None = None,
-        key: str | None = None,
-    ) -> httpx2.Response:
+        """The answer, where it is one of success or has the status `also`."""
         content = None if body is None else body.model_dump_json(exclude_unset=True)
         headers = {"Content-Type": "application/json"} if content else {}
         if key is not None:
             headers["Idempotency-Key"] = key
         params = {name: str(value) for name, value in (query or {}).items() if value is not None}
         try:
-            return await self._http.request(method, path, content=content, headers=headers, params=params)
+            response = await self._http.request(method, path, content=content, headers=headers, params=params)
         except httpx2.TimeoutException as error:
             raise Unavailable(f"the host at {self._url} does not answer", code=UNREACHABLE) from error
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise Unavailable(f"no host answers at {self._url}", code=UNREACHABLE) from error
-
-
-def _accepted(response: httpx2.Response) -> httpx2.Response:
-    if response.status_code >= 400:
-        raise error_of(response.status_code, response.content)
-    return response
+        if response.status_code >= 400 and response.status_code != also:
+            raise error_of(response.status_code, response.content)
+        return response
 
 
 def _path(*parts: str) -> str:

@@ -13,6 +13,11 @@ from coder.store.embedded import embedded_url, open_embedded
 HOME_IN_USE = "home_in_use"
 
 
+def shadow_path(home: Path, session_id: str) -> Path:
+    """The git directory of its own that a host keeps for a session."""
+    return home / "shadows" / f"{session_id}.git"
+
+
 @contextmanager
 def hold_home(home: Path) -> Generator[None]:
     """Keep every other host and command away from a home, which is made if needed; the system lets go at our death.

@@ -24,6 +24,7 @@ from coder.dispatch import Dispatcher
 from coder.drafts import Drafts
 from coder.files import Files
 from coder.hand_edits import HandEdits
+from coder.homes import open_database
 from coder.journal import Journal, open_journal
 from coder.model.sandboxes import Sandbox
 from coder.model.sessions import Session
@@ -44,7 +45,6 @@ from coder.spares import Spares
 from coder.standstill import open_standstill
 from coder.store import idempotency, tasks
 from coder.store.database import Store, open_store
-from coder.store.embedded import open_embedded
 from coder.store.notify import open_listener
 from coder.targets import Targets
 from coder.turns import Turns
@@ -128,7 +128,7 @@ async def open_host(
         enter = stack.enter_async_context
         standstill = await enter(open_standstill())
         space = Space(settings.home, settings.disk_reserve_mb * 1024 * 1024)
-        url = settings.database_url or await enter(open_embedded(settings.home / "database"))
+        url = await enter(open_database(settings))
         store = await enter(open_store(url, run_id=run_id))
         supervisor = await enter(open_supervisor(settings.home, run_id))
         hidden = settings.home, settings.resolved_providers_path
@@ -151,7 +151,7 @@ async def open_host(
         )
         journal = await enter(open_journal(store))
         permissions = Permissions(store, journal, timeout=settings.permission_timeout)
-        workspaces = Workspaces(store, settings.home / "shadows")
+        workspaces = Workspaces(store, settings.home)
         changes = Changes(store, workspaces, settings.secret_patterns, follow)
         plans = Plans(store, workspaces)
         targets = Targets(workspaces, plans, providers.label)

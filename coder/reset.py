@@ -9,7 +9,7 @@ import anyio
 from asyncpg import Connection
 
 from coder.errors import CoderError, Conflict
-from coder.homes import hold_home, open_database
+from coder.homes import hold_home, open_database, shadow_path
 from coder.model.decisions import BranchMove
 from coder.model.sessions import Project, Session
 from coder.settings import Settings
@@ -105,7 +105,7 @@ async def _take_inventory(settings: Settings, connection: Connection) -> Invento
 async def _look(settings: Settings, connection: Connection, session: Session, project: Project) -> Belonging:
     worktree = await session_worktrees.get(connection, session.id)
     repo, path = Path(project.repo_path), worktree.worktree_path
-    shadow = Shadow(settings.home / "shadows" / f"{session.id}.git", repo, path)
+    shadow = Shadow(shadow_path(settings.home, session.id), repo, path)
     tip, content, files, has_commits = None, None, 0, False
     if await anyio.Path(repo).is_dir():
         try:

@@ -16,7 +16,7 @@ from asyncpg import Connection
 from pydantic import ValidationError
 
 from coder.errors import CoderError, Conflict, InvalidInput
-from coder.homes import hold_home, open_database
+from coder.homes import hold_home, open_database, shadow_path
 from coder.model.backups import Backup
 from coder.model.sessions import Worktree
 from coder.model.values import short_id
@@ -77,7 +77,7 @@ class _Place:
 
     def shadow(self, session_id: str, repo: Path) -> Shadow:
         home = self.settings.home
-        return Shadow(home / "shadows" / f"{session_id}.git", repo, home / "worktrees" / short_id(session_id))
+        return Shadow(shadow_path(home, session_id), repo, home / "worktrees" / short_id(session_id))
 
 
 async def _put_back(place: _Place, undo: AsyncExitStack) -> None:

@@ -13,7 +13,7 @@ from coder.errors import CoderError, Conflict, GitError, NotFound, TooMany, Unsa
 from coder.journal import Journal
 from coder.model.checkpoints import Checkpoint
 from coder.model.events import CheckpointRecorded, SessionUpdated
-from coder.model.sessions import AgentSession, Project, Session, SessionState, Worktree
+from coder.model.sessions import AgentSession, Project, Session, SessionState
 from coder.model.values import new_id, now, short_id
 from coder.protocol import Page, SessionPatch
 from coder.setups import Setups
@@ -249,14 +249,7 @@ class Sessions:
         branch = f"coder/{short_id(id)}"
         repo, path = Path(project.repo_path), self._folder / short_id(id)
         opened = await open_worktree(repo, path, branch, base_ref, self._shadow_path(id))
-        worktree = Worktree(
-            session_id=id,
-            worktree_path=path,
-            branch=branch,
-            base_commit=opened.commit,
-            base_tree=opened.base_tree,
-            last_tree=opened.base_tree,
-        )
+        worktree = opened.worktree(id, branch)
         setup = await self._setups.read(project, opened.commit, id)
         async with self._journal.commit(id) as commit:
             await session_worktrees.insert(commit.connection, worktree)

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from coder.errors import Conflict
+from coder.homes import shadow_path
 from coder.model.sessions import Project, Worktree
 from coder.store import session_worktrees
 from coder.store.database import Store
@@ -36,15 +37,15 @@ class Workspace:
 
 
 class Workspaces:
-    """`shadow_folder` holds one host-owned git directory per session."""
+    """Of all sessions of a host, whose home it is."""
 
-    def __init__(self, store: Store, shadow_folder: Path) -> None:
+    def __init__(self, store: Store, home: Path) -> None:
         self._store = store
-        self._shadow_folder = shadow_folder
+        self._home = home
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     def shadow_path(self, session_id: str) -> Path:
-        return self._shadow_folder / f"{session_id}.git"
+        return shadow_path(self._home, session_id)
 
     async def look(self, session_id: str) -> Workspace:
         """The workspace as it is now, for reading.

@@ -14,13 +14,12 @@ from coder.errors import AgentUnavailable
 from coder.model.providers import Provider
 from coder.model.sandboxes import Sandbox, SandboxMode
 from coder.processes.confinement import Confinement, cleared, is_below
+from coder.processes.environment import CERTIFICATES, XDG_FOLDERS
 from coder.processes.toolchains import toolchains
 from coder.worktrees.grounds import Ground
 
 PYTHON = "{python}"
 """Stands in `read_folders` for what this program itself is made of."""
-_FOLDERS = {"CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state", "CACHE": ".cache"}
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 _PLACES = ("_DIR", "_HOME")
 _NOT_EMPTY = (".yaml", ".yml")
 """Files that programs may refuse when there is nothing in them."""
@@ -161,7 +160,7 @@ def _placed(name: str, home: Path, env: Mapping[str, str]) -> Path:
     """Where a path of the catalogue is for this user: the XDG folders may be anywhere."""
     if not name.startswith("~/"):
         return Path(name)
-    for kind, usual in _FOLDERS.items():
+    for kind, usual in XDG_FOLDERS.items():
         moved = env.get(f"XDG_{kind}_HOME")
         if moved and Path(moved).is_absolute() and name.startswith(f"~/{usual}/"):
             return Path(moved, name.removeprefix(f"~/{usual}/"))
@@ -193,7 +192,7 @@ def _named_by_variables(provider: Provider, env: Mapping[str, str]) -> tuple[lis
     """What variables point the agent to: files and programs to read, and folders to keep things in."""
     read: list[Path] = []
     write: list[Path] = []
-    for name in (*provider.env_names, *provider.env, *_CERTIFICATES):
+    for name in (*provider.env_names, *provider.env, *CERTIFICATES):
         path = Path(env.get(name, ""))
         if not path.is_absolute() or name in ("HOME", "PATH") or not path.exists():
             continue

@@ -6,7 +6,14 @@ from pathlib import Path
 
 _LOGIN = ("HOME", "PATH", "SHELL", "USER", "LOGNAME", "LANG", "LANGUAGE", "TERM", "COLORTERM", "TMPDIR", "TZ")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+XDG_FOLDERS: Mapping[str, str] = {
+    "CONFIG": ".config",
+    "DATA": ".local/share",
+    "STATE": ".local/state",
+    "CACHE": ".cache",
+}
+"""Where a home has what `XDG_…_HOME` may move, by the middle of the variable's name."""
 _PREFIXES = ("LC_", "XDG_")
 _OURS = "CODER_"
 """The host's own settings, token and database; not handed down, whoever asks."""
@@ -15,7 +22,7 @@ _NEVER_INHERITED = (_OURS, "DATABASE_URL", "PG")
 
 def child_environment(inherited: Mapping[str, str], extra: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     """The allow-listed part of `inherited`, `names` taken from it where they are set, and `extra` over both."""
-    wanted = {*_LOGIN, *_PROXIES, *_CERTIFICATES, *names}
+    wanted = {*_LOGIN, *_PROXIES, *CERTIFICATES, *names}
     allowed = {
         name: value
         for name, value in inherited.items()

@@ -21,7 +21,7 @@ from coder.failpoints import arm
 from coder.journal import Journal, open_journal
 from coder.model.changes import USER, ChangeStatus
 from coder.model.checkpoints import Checkpoint
-from coder.model.sessions import Project, SessionState, Worktree
+from coder.model.sessions import Project, SessionState
 from coder.model.tasks import Task, TaskState
 from coder.model.values import new_id, now, short_id
 from coder.plans import Plans
@@ -78,14 +78,7 @@ class Desk:
             id=new_id("prj"), name="sample", repo_path=str(repository), default_branch="main", created_at=now()
         )
         opened = await open_worktree(repository, path, branch, None, self.workspaces.shadow_path(id))
-        worktree = Worktree(
-            session_id=id,
-            worktree_path=path,
-            branch=branch,
-            base_commit=opened.commit,
-            base_tree=opened.base_tree,
-            last_tree=opened.base_tree,
-        )
+        worktree = opened.worktree(id, branch)
         start = Checkpoint(
             id=new_id("cpt"), session_id=id, kind="opened", tree=opened.base_tree, seq=0, created_at=now()
         )
@@ -147,7 +140,7 @@ class Desk:
 async def open_desk(home: Path, database_url: str) -> AsyncGenerator[Desk]:
     """The rooms on a host's home and database, as that host has them."""
     async with open_store(database_url, run_id="desk") as store, open_journal(store) as journal:
-        workspaces = Workspaces(store, home / "shadows")
+        workspaces = Workspaces(store, home)
         changes, plans = Changes(store, workspaces, (), follow), Plans(store, workspaces)
         targets = Targets(workspaces, plans, label=lambda agent: agent)
         rejections = Rejections(store, journal, plans)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coder import resources
+from coder.processes.environment import XDG_FOLDERS
 from coder.providers.registry import this_platform
 from coder.testing.model_wires import CONTEXT, MODEL
 
@@ -357,8 +358,7 @@ def _openai(model_url: str) -> dict[str, str]:
 
 
 def _private_folders(home: Path) -> dict[str, str]:
-    folders = {"CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state", "CACHE": ".cache"}
-    return {f"XDG_{name}_HOME": str(home / folder) for name, folder in folders.items()}
+    return {f"XDG_{name}_HOME": str(home / folder) for name, folder in XDG_FOLDERS.items()}
 
 
 def _agents_folder() -> Path | None:

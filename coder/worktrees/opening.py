@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from coder.model.sessions import Worktree
 from coder.worktrees.git import run_at_once
 from coder.worktrees.shadow import Shadow, lay_out, remember_tree, seed
 from coder.worktrees.tree import snapshot
@@ -16,6 +17,17 @@ class OpenedWorktree:
     commit: str
     base_tree: str
     shadow: Shadow
+
+    def worktree(self, session_id: str, branch: str) -> Worktree:
+        """The row of a session that begins here."""
+        return Worktree(
+            session_id=session_id,
+            worktree_path=self.shadow.worktree,
+            branch=branch,
+            base_commit=self.commit,
+            base_tree=self.base_tree,
+            last_tree=self.base_tree,
+        )
 
 
 async def open_worktree(repo: Path, path: Path, branch: str, base_ref: str | None, git_dir: Path) -> OpenedWorktree:

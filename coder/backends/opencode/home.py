@@ -19,6 +19,7 @@ from coder.json_values import NotJson, read_line
 from coder.model.providers import Provider
 from coder.model.values import Json
 from coder.processes.confinement import cleared
+from coder.processes.environment import XDG_FOLDERS
 
 PLUGIN_PACKAGE = "@opencode-ai/plugin"
 SWITCHES: Mapping[str, str] = {
@@ -33,7 +34,6 @@ SWITCHES: Mapping[str, str] = {
 """Nothing is fetched, and what a repository brings along is not run. An entry of the catalogue may say otherwise."""
 PASSWORD = "OPENCODE_SERVER_PASSWORD"
 
-_FOLDERS = {"CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state", "CACHE": ".cache"}
 _INSTRUCTIONS = ("AGENTS.md", "CLAUDE.md", "CONTEXT.md")
 _OWN_CONFIG = frozenset({"node_modules", "package.json", "package-lock.json", "bun.lock", "bun.lockb", ".gitignore"})
 
@@ -59,7 +59,7 @@ class Home:
     def prepare(self, env: Mapping[str, str], version: str) -> None:
         """Make the folders and links; may be done again, also while a server lives there. Blocks."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.cwd, *(self.place(kind) / "opencode" for kind in _FOLDERS)):
+        for folder in (self.cwd, *(self.place(kind) / "opencode" for kind in XDG_FOLDERS)):
             # whoever lives here may have put links in the places of folders
             cleared(self.folder, folder.relative_to(self.folder)).mkdir(exist_ok=True)
         self._link_what_is_the_users(env)
@@ -68,7 +68,7 @@ class Home:
 
     def environment(self, env: Mapping[str, str], worktree: Path | None) -> dict[str, str]:
         """What the server, or the same program as an ACP agent, is started with; a shared one knows no worktree."""
-        own = {f"XDG_{kind}_HOME": str(self.place(kind)) for kind in _FOLDERS}
+        own = {f"XDG_{kind}_HOME": str(self.place(kind)) for kind in XDG_FOLDERS}
         config = _config(env.get("OPENCODE_CONFIG_CONTENT"), self.shell, worktree)
         return {**SWITCHES, **env, **own, "OPENCODE_CONFIG_CONTENT": config}
 
@@ -107,7 +107,7 @@ def home_of(folder: Path, provider: Provider, options: SessionOptions) -> Home:
 
 
 def _users(env: Mapping[str, str], kind: str) -> Path:
-    return Path(env.get(f"XDG_{kind}_HOME") or Path(env.get("HOME", "/nonexistent"), _FOLDERS[kind])) / "opencode"
+    return Path(env.get(f"XDG_{kind}_HOME") or Path(env.get("HOME", "/nonexistent"), XDG_FOLDERS[kind])) / "opencode"
 
 
 def _link(path: Path, target: Path) -> None:
@@ -129,9 +129,9 @@ def _write(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 def _shell(env: Mapping[str, str]) -> str:
     """Tools run in the user's environment, not in the server's: without its password, with the user's own folders."""
-    names = (f"XDG_{kind}_HOME" for kind in _FOLDERS)
+    names = (f"XDG_{kind}_HOME" for kind in XDG_FOLDERS)
     kept = [f"{name}={shlex.quote(env[name])}" for name in names if name in env]
-    dropped = [f"-u XDG_{kind}_HOME" for kind in _FOLDERS if f"XDG_{kind}_HOME" not in env]
+    dropped = [f"-u XDG_{kind}_HOME" for kind in XDG_FOLDERS if f"XDG_{kind}_HOME" not in env]
     scrubbed = " ".join([f"-u {PASSWORD}", "-u OPENCODE_CONFIG_CONTENT", *dropped, *kept])
     return f"""#!/bin/sh
 case "${{SHELL:-}}" in */bash|*/zsh|*/dash|*/ksh) shell=$SHELL ;; *) shell=/bin/bash ;; esac
