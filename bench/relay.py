@@ -4,29 +4,22 @@ Both relays read the same agent and serve the same viewers. The C relay frames l
 parses, translates, numbers, stores and offers for resumption. Every viewer must see every event, in order.
 """
 
-import json
-import os
-import socket
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
-from anyio.abc import Process
-from anyio.streams.buffered import BufferedByteReceiveStream
 
 from bench.native_programs import Programs
 from bench.rows import Row, at_least, at_most, median
 from bench.stage import AGENT, Stage, cpu_seconds, open_stage
-from coder.protocol import SUBPROTOCOL, PromptFrame, Subscribe
+from bench.watching import Door, bare_prompt, free_port, host_door, host_prompt, open_relay, open_viewers
 
 SIZE = 200
 ROUNDS = 5
 BURSTS = {1: 40_000, 10: 10_000}
 PACED_EVENTS, PACED_RATE = 2_000, 1_000
 TARGETS = {1: 10.0, 10: 12.0}
-PATIENCE = 60
 
 
 @dataclass(frozen=True)
@@ -82,62 +75,24 @@ async def _compare(
 
 async def _run_host(stage: Stage, programs: Programs, viewers: int, events: int, wish: str) -> Run:
     session = await stage.open_session(AGENT)
-    last = (await stage.client.session(session.id)).last_seq
-    headers = f"Authorization: Bearer {stage.host.token}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
-    hello = Subscribe(session_id=session.id, after=last).model_dump_json()
-    prompt = PromptFrame(id="bench", session_id=session.id, agent=AGENT, input=wish).model_dump_json()
-    port = int(stage.host.url.rpartition(":")[2])
-    environment = {"VIEWERS_HEADERS": headers, "VIEWERS_HELLO": hello}
-    run = await _watch(programs, port, "/api/ws", viewers, events, environment, prompt, stage.host.pid)
+    door, prompt = await host_door(stage, [session]), host_prompt(session, wish)
+    run = await _watch(programs, door, viewers, events, prompt, stage.host.pid)
     await stage.client.close_session(session.id, force=True)
     return run
 
 
 async def _run_limit(programs: Programs, viewers: int, events: int, wish: str) -> Run:
-    with anyio.fail_after(PATIENCE):
-        port = _free_port()
-        async with await anyio.open_process([programs.relay, str(port), programs.agent], stderr=None) as relay:
-            await _until_ready(relay)
-            prompt = {"jsonrpc": "2.0", "id": 1, "method": "session/prompt", "params": {"text": wish}}
-            run = await _watch(programs, port, "/", viewers, events, {}, json.dumps(prompt), relay.pid)
-            relay.kill()
-            return run
+    port = free_port()
+    async with open_relay([programs.relay, str(port), programs.agent], port) as relay:
+        return await _watch(programs, Door(port), viewers, events, bare_prompt(wish), relay.pid)
 
 
-async def _watch(
-    programs: Programs,
-    port: int,
-    path: str,
-    viewers: int,
-    events: int,
-    environment: Mapping[str, str],
-    prompt: str,
-    pid: int,
-) -> Run:
-    command = [programs.viewers, str(port), path, str(viewers), str(events), str(PATIENCE)]
-    async with await anyio.open_process(command, env={**os.environ, **environment}, stderr=None) as watching:
-        lines = await _until_ready(watching)
+async def _watch(programs: Programs, door: Door, count: int, events: int, prompt: str, pid: int) -> Run:
+    async with open_viewers(programs, door, count, events) as viewers:
         before = cpu_seconds(pid)
-        assert watching.stdin is not None
-        await watching.stdin.send(prompt.encode() + b"\n")
-        seen = json.loads(await lines.receive_until(b"\n", 4096))
+        await viewers.send([prompt])
+        seen = await viewers.seen()
         # The journal's last batch is written a moment after it was shown, and is part of the price.
         await anyio.sleep(0.3)
         spent = cpu_seconds(pid) - before
-    if seen["complete"] != viewers or seen["disordered"] or seen["events"] != viewers * events:
-        raise SystemExit(f"relay: viewers did not see every event in order: {seen}")
-    return Run(spent / events, events / seen["wall_s"], seen["p50_us"])
-
-
-async def _until_ready(process: Process) -> BufferedByteReceiveStream:
-    assert process.stdout is not None
-    lines = BufferedByteReceiveStream(process.stdout)
-    if await lines.receive_until(b"\n", 100) != b"ready":
-        raise SystemExit("relay: a native program did not start")
-    return lines
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return Run(spent / events, events / seen.wall_seconds, seen.p50_us)

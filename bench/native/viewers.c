@@ -4,10 +4,12 @@
  * VIEWERS_HEADERS   further header lines of the handshake, each with its line end
  * VIEWERS_HELLO     a text message that every viewer sends once it is connected; of several lines each takes the next
  * VIEWERS_PROMPTS   how many lines of standard input are sent, 1 unless told
+ * VIEWERS_STALLED   how many of them, the last ones, never read what they are sent; none unless told
  *
  * Prints "ready" when all are connected, then sends lines of its standard input, the first through the first viewer and so
- * on, waits until every viewer has EVENTS events, and prints one JSON object. `disordered` counts events whose number was not the
- * one after the last; `wall_s` runs from the first event's writing to the last one's arrival.
+ * on, waits until every viewer that reads has EVENTS events, prints one JSON object, and stays connected until its standard
+ * input ends. `disordered` counts events whose number was not the one after the last; `wall_s` runs from the first event's
+ * writing to the last one's arrival; `unread` is how many bytes wait for those that do not read.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -165,6 +168,7 @@ int main(int argc, char **argv) {
     int count = atoi(argv[3]);
     long expected = atol(argv[4]);
     const char *hello = getenv("VIEWERS_HELLO"), *prompts = getenv("VIEWERS_PROMPTS"), *next = hello;
+    int readers = count - (getenv("VIEWERS_STALLED") ? atoi(getenv("VIEWERS_STALLED")) : 0);
     struct viewer *all = calloc((size_t)count, sizeof *all);
     struct pollfd *polled = calloc((size_t)count, sizeof *polled);
     delays = malloc(DELAYS * sizeof *delays);
@@ -191,9 +195,9 @@ int main(int argc, char **argv) {
     }
     uint64_t deadline = monotonic() + (uint64_t)(atof(argv[5]) * 1e9);
     int complete = 0, gone = 0;
-    while (complete + gone < count && monotonic() < deadline) {
-        if (poll(polled, (nfds_t)count, 200) < 0) continue;
-        for (int i = 0; i < count; i++) {
+    while (complete + gone < readers && monotonic() < deadline) {
+        if (poll(polled, (nfds_t)readers, 200) < 0) continue;
+        for (int i = 0; i < readers; i++) {
             if (!polled[i].revents) continue;
             long before = all[i].events;
             if (!receive(&all[i])) {
@@ -206,10 +210,17 @@ int main(int argc, char **argv) {
     }
     long events = 0;
     for (int i = 0; i < count; i++) events += all[i].events;
+    long unread = 0;
+    for (int i = readers; i < count; i++) {
+        int waiting = 0;
+        if (!ioctl(all[i].socket, FIONREAD, &waiting)) unread += waiting;
+    }
     qsort(delays, delay_count, sizeof *delays, by_size);
     printf("{\"complete\":%d,\"events\":%ld,\"disordered\":%ld,\"messages\":%ld,\"bytes\":%llu,\"wall_s\":%.6f,"
-           "\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
+           "\"p50_us\":%.1f,\"p99_us\":%.1f,\"unread\":%ld}\n",
            complete, events, disordered, messages, (unsigned long long)bytes,
-           first_written ? (double)(last_arrived - first_written) / 1e9 : 0, quantile(.5), quantile(.99));
-    return complete == count && !disordered ? 0 : 1;
+           first_written ? (double)(last_arrived - first_written) / 1e9 : 0, quantile(.5), quantile(.99), unread);
+    fflush(stdout);
+    while (getline(&line, &capacity, stdin) > 0) {}
+    return complete == readers && !disordered ? 0 : 1;
 }
