@@ -41,6 +41,7 @@ from coder.protocol import (
     Page,
     PermissionAnswer,
     Prompt,
+    ProviderPage,
     ProviderPatch,
     ProviderRefresh,
     RejectChange,
@@ -318,8 +319,11 @@ class Client:
         return await self._post(Checkpoint, _path("checkpoints", id, "restore"), body)
 
     async def providers(self, *, force: bool = False) -> Sequence[ProviderSnapshot]:
-        path = "/api/providers/snapshot"
-        return (await self._get(Page[ProviderSnapshot], path, force="1" if force else None)).items
+        return (await self.provider_page(force=force)).items
+
+    async def provider_page(self, *, force: bool = False) -> ProviderPage:
+        """Every provider, and what is shown beside them."""
+        return await self._get(ProviderPage, "/api/providers/snapshot", force="1" if force else None)
 
     async def provider_config(self) -> ProviderConfig:
         return await self._get(ProviderConfig, "/api/providers/config")
@@ -334,7 +338,7 @@ class Client:
 
     async def refresh_providers(self, ids: Sequence[str] | None = None) -> Sequence[ProviderSnapshot]:
         body = ProviderRefresh(providers=None if ids is None else tuple(ids))
-        return (await self._post(Page[ProviderSnapshot], "/api/providers/refresh", body)).items
+        return (await self._post(ProviderPage, "/api/providers/refresh", body)).items
 
     async def diagnose_provider(self, id: str) -> Diagnostic:
         return await self._get(Diagnostic, _path("providers", id, "diagnostic"))

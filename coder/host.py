@@ -188,8 +188,8 @@ async def open_host(
         async def end_work(session_id: str) -> None:
             await dispatcher.end_session(session_id)
 
-        def was_opened(project_id: str) -> None:
-            spares.want(project_id)
+        def was_opened(session: Session) -> None:
+            spares.want(session.project_id)
 
         sessions = Sessions(
             store,

@@ -16,12 +16,13 @@ from coder.journal import Journal
 from coder.logs import about
 from coder.model.checkpoints import ConversationPoint
 from coder.model.events import AgentStatusChanged
+from coder.model.pool import PoolShare
 from coder.model.sessions import AgentSession, AgentSessionStatus, AgentStatus
 from coder.model.values import now
 from coder.protocol import PoolHealth
 from coder.store import agent_sessions
 from coder.store.database import Store
-from coder.tallies import PoolTally
+from coder.tallies import LeaseTally, PoolTally, Waits
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,8 @@ class AgentPool:
             AgentError: it could not be started; AgentUnavailable while the key's restart budget is spent.
         """
         slot, begun = self._slot_for(options), self._clock()
-        waits = self.tally.warm if slot.is_warm else self.tally.cold
+        leases = self.tally.leases.setdefault(options.agent, LeaseTally())
+        waits = leases.warm if slot.is_warm else leases.cold
         slot.leases += 1
         try:
             await slot.ready.wait()
@@ -208,6 +210,20 @@ class AgentPool:
             warm=sum(slot.is_warm for slot in slots),
             leased=sum(slot.leases > 0 for slot in slots),
             limit=self._limits.live,
+        )
+
+    def share(self, agent: str) -> PoolShare:
+        """What one provider's agents take and give."""
+        warm = [slot for slot in self._slots.values() if slot.key[1] == agent and slot.is_warm]
+        leases = self.tally.leases.get(agent, LeaseTally())
+        turns = leases.warm.count + leases.cold.count
+        return PoolShare(
+            warm=len(warm),
+            leased=sum(slot.leases > 0 for slot in warm),
+            turns=turns,
+            hit_rate=leases.warm.count / turns if turns else None,
+            warm_wait_seconds=Waits.median(leases.warm),
+            cold_wait_seconds=Waits.median(leases.cold),
         )
 
     def is_warm(self, session_id: str, agent: str) -> bool:

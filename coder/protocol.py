@@ -9,6 +9,8 @@ from coder.model.changes import Change, Target
 from coder.model.comments import Comment, Side
 from coder.model.events import Record
 from coder.model.permissions import PermissionRequest
+from coder.model.pool import SpareTotals
+from coder.model.providers import ProviderSnapshot
 from coder.model.sessions import AgentSession, Session
 from coder.model.setups import Setup
 from coder.model.tasks import Attachment, Task
@@ -349,6 +351,12 @@ server_frame: TypeAdapter[ServerFrame] = TypeAdapter(ServerFrame)
 class Page(Value, Generic[Item]):
     items: tuple[Item, ...]
     next: str | None = None
+
+
+class ProviderPage(Page[ProviderSnapshot]):
+    """Every provider, and how the host makes sessions ahead."""
+
+    spares: SpareTotals
 
 
 class Problem(Value):

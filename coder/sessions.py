@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from coder.errors import CoderError, Conflict, GitError, NotFound, TooMany, Unsa
 from coder.journal import Journal
 from coder.model.checkpoints import Checkpoint
 from coder.model.events import CheckpointRecorded, SessionUpdated
+from coder.model.pool import SpareTotals
 from coder.model.sessions import AgentSession, Project, Session, SessionState
 from coder.model.values import new_id, now, short_id
 from coder.protocol import Page, SessionPatch
@@ -20,6 +22,7 @@ from coder.setups import Setups
 from coder.space import Space
 from coder.store import agent_sessions, checkpoints, projects, session_worktrees, sessions
 from coder.store.database import Store
+from coder.tallies import OpeningTally, Waits
 from coder.worktrees import tree
 from coder.worktrees.branch import find_tip
 from coder.worktrees.git import run_in_thread
@@ -41,8 +44,8 @@ EndWork = Callable[[str], Awaitable[None]]
 class Sessions:
     """`folder` holds the worktrees, `shadow_path` says where a session's host-owned git directory is.
 
-    What agents keep for a session lies in `agents_folder`, under its id. `was_opened` hears of a project whenever
-    somebody opened a session in it.
+    What agents keep for a session lies in `agents_folder`, under its id. `was_opened` hears of every session that
+    somebody opened.
     """
 
     def __init__(
@@ -54,10 +57,11 @@ class Sessions:
         setups: Setups,
         *,
         end_work: EndWork,
-        was_opened: Callable[[str], None] = lambda _: None,
+        was_opened: Callable[[Session], None] = lambda _: None,
         agents_folder: Path | None = None,
         limit: int = 500,
         space: Space | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -70,6 +74,8 @@ class Sessions:
         self._limit = limit
         self._spares_in_the_making: dict[str, anyio.Event] = {}
         self._space = space
+        self._clock = clock
+        self.tally = OpeningTally()
 
     async def open(self, project_id: str, name: str | None, base_ref: str | None) -> Session:
         """A new session, answered when its worktree is ready on branch `coder/<short id>`.
@@ -80,10 +86,12 @@ class Sessions:
             Unavailable: `disk_full`.
         """
         self._refuse_without_room()
-        session = await self._take_spare(project_id, name, base_ref)
+        begun = self._clock()
+        session, waits = await self._take_spare(project_id, name, base_ref)
         if session is None:
             session = await self._open(project_id, name, base_ref)
-        self._was_opened(project_id)
+        waits.note(self._clock() - begun)
+        self._was_opened(session)
         return session
 
     async def open_spare(self, project_id: str) -> Session:
@@ -109,11 +117,23 @@ class Sessions:
         async with self._store.connection() as connection:
             return await sessions.list_spares(connection)
 
+    def spare_totals(self) -> SpareTotals:
+        """How often somebody who opened a session was given a spare one."""
+        tally = self.tally
+        openings = tally.hit.count + tally.stale.count + tally.miss.count
+        return SpareTotals(
+            openings=openings,
+            stale=tally.stale.count,
+            hit_rate=tally.hit.count / openings if openings else None,
+            hit_seconds=Waits.median(tally.hit),
+            miss_seconds=Waits.median(tally.stale, tally.miss),
+        )
+
     async def is_fresh(self, spare: Session) -> bool:
         """Whether the project is still at the commit that the spare starts from, and its worktree is there."""
         async with self._store.connection() as connection:
             project = await projects.get(connection, spare.project_id)
-        return await _starts_from(spare, project, None)
+        return await _starts_from(spare, await find_commit(Path(project.repo_path), None))
 
     async def drop_spare(self, id: str) -> None:
         """Close it, unless somebody has asked for it in this moment."""
@@ -201,24 +221,41 @@ class Sessions:
             return False
         return await self.restore(session)
 
-    async def _take_spare(self, project_id: str, name: str | None, base_ref: str | None) -> Session | None:
-        if made := self._spares_in_the_making.get(project_id):
+    async def _take_spare(
+        self, project_id: str, name: str | None, base_ref: str | None
+    ) -> tuple[Session | None, Waits]:
+        """The session that was made ahead, where one fits, and where to note how long the opening took."""
+        taken, waits = await self._take_ready(project_id, name, base_ref)
+        if taken is None and (made := self._spares_in_the_making.get(project_id)):
             await made.wait()
-        spare = next((each for each in await self.spares() if each.project_id == project_id), None)
-        if spare is None:
-            return None
+            return await self._take_ready(project_id, name, base_ref)
+        return taken, waits
+
+    async def _take_ready(
+        self, project_id: str, name: str | None, base_ref: str | None
+    ) -> tuple[Session | None, Waits]:
+        spares = [spare for spare in await self.spares() if spare.project_id == project_id]
+        if not spares:
+            return None, self.tally.miss
         async with self._store.connection() as connection:
             project = await projects.get(connection, project_id)
             is_full = await sessions.count(connection) >= self._limit
-        if is_full or not await _starts_from(spare, project, base_ref):
-            return None
-        async with self._journal.commit(spare.id) as commit:
-            taken = await sessions.take_spare(
-                commit.connection, spare.id, name=name or spare.name, base_ref=base_ref, at=now()
-            )
+        start = None if is_full else await find_commit(Path(project.repo_path), base_ref)
+        waits = self.tally.stale
+        for spare in spares:
+            if not await _starts_from(spare, start):
+                continue
+            # there was one, also where somebody else is faster
+            waits = self.tally.miss
+            async with self._journal.commit(spare.id) as commit:
+                taken = await sessions.take_spare(
+                    commit.connection, spare.id, name=name or spare.name, base_ref=base_ref, at=now()
+                )
+                if taken is not None:
+                    commit.append(SessionUpdated(session=taken))
             if taken is not None:
-                commit.append(SessionUpdated(session=taken))
-        return taken
+                return taken, self.tally.hit
+        return None, waits
 
     async def _open(
         self, project_id: str, name: str | None, base_ref: str | None, *, is_spare: bool = False
@@ -318,11 +355,11 @@ class Sessions:
                 return False
 
 
-async def _starts_from(spare: Session, project: Project, base_ref: str | None) -> bool:
-    """Whether a session opened now would start where the spare does."""
-    if spare.worktree_path is None or not await anyio.Path(spare.worktree_path).is_dir():
+async def _starts_from(spare: Session, commit: str | None) -> bool:
+    """Whether a session that starts from this commit could be this one."""
+    if spare.worktree_path is None or commit is None or spare.base_commit != commit:
         return False
-    return await find_commit(Path(project.repo_path), base_ref) == spare.base_commit
+    return await anyio.Path(spare.worktree_path).is_dir()
 
 
 async def _delete_folder(path: Path) -> None:

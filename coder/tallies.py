@@ -2,11 +2,14 @@
 
 import math
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+RECENT = 100
+"""A median is of so many figures, the last ones."""
 
 
 class Spread:
@@ -33,19 +36,67 @@ class Spread:
             found.append((bound, total))
         return found
 
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
+    @staticmethod
+    def together(spreads: Iterable["Spread"]) -> "Spread":
+        """The figures of all of them, which have the usual bounds."""
+        whole = Spread()
+        for spread in spreads:
+            whole._counts = [one + other for one, other in zip(whole._counts, spread._counts, strict=True)]
+            whole.sum += spread.sum
+        return whole
+
+
+class Waits(Spread):
+    """A spread that knows the median of its newest figures: bounds are too coarse for what takes microseconds."""
+
+    __slots__ = ("_recent",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._recent: deque[float] = deque(maxlen=RECENT)
+
+    def note(self, figure: float) -> None:
+        super().note(figure)
+        self._recent.append(max(figure, 0.0))
+
+    @staticmethod
+    def median(*waits: "Waits") -> float | None:
+        """Of the last `RECENT` figures of each; None where there is none."""
+        figures = [figure for each in waits for figure in each._recent]
+        return median(figures) if figures else None
+
+
+@dataclass
+class LeaseTally:
+    """Leases that found their agent open, or not, and how long each waited for it."""
+
+    warm: Waits = field(default_factory=Waits)
+    cold: Waits = field(default_factory=Waits)
+
 
 @dataclass
 class PoolTally:
-    """`warm` and `cold` are leases that found their agent open, or not; the spreads say how long each waited for it."""
-
-    warm: Spread = field(default_factory=Spread)
-    cold: Spread = field(default_factory=Spread)
+    leases: dict[str, LeaseTally] = field(default_factory=dict[str, LeaseTally])
+    """By agent."""
     fresh_starts: Spread = field(default_factory=Spread)
     resumed_starts: Spread = field(default_factory=Spread)
     failed_starts: int = 0
     crashed: int = 0
     restarts: int = 0
     """Starts of an agent that had died before."""
+
+
+@dataclass
+class OpeningTally:
+    """Sessions that somebody opened: a spare one was taken, there were only others that start elsewhere, or none."""
+
+    hit: Waits = field(default_factory=Waits)
+    stale: Waits = field(default_factory=Waits)
+    miss: Waits = field(default_factory=Waits)
 
 
 @dataclass

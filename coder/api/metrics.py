@@ -26,6 +26,7 @@ from coder.tallies import Spread
 TEMPLATE = "coder.template"
 """Where the scope holds the path template of the route that took the request."""
 
+_LEASE = ("provider", "agent")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE"})
 
 
@@ -100,9 +101,17 @@ def _of_host(host: Host) -> Iterator[Metric]:
     pool, health = host.pool.tally, host.pool.health()
     slots = {("warm",): health.warm, ("leased",): health.leased, ("all",): health.size, ("limit",): health.limit}
     yield _gauges("coder_pool_slots", "Agents by state", ("state",), slots)
-    waits = {("warm",): pool.warm, ("cold",): pool.cold}
+    leases = pool.leases.values()
+    warm, cold = Spread.together(each.warm for each in leases), Spread.together(each.cold for each in leases)
     words = "How long a turn waited for its agent, by whether it was open already"
-    yield _histogram("coder_pool_lease_seconds", words, waits, ("agent",))
+    yield _histogram("coder_pool_lease_seconds", words, {("warm",): warm, ("cold",): cold}, ("agent",))
+    found = {(id, "warm"): each.warm.count for id, each in pool.leases.items()}
+    found |= {(id, "cold"): each.cold.count for id, each in pool.leases.items()}
+    yield _counters("coder_pool_leases", "Turns by provider, and whether its agent was open", _LEASE, found)
+    opened = host.sessions.tally
+    ways = {("hit",): opened.hit, ("stale",): opened.stale, ("miss",): opened.miss}
+    words = "How long opening a session took, by whether one was made ahead: taken, none that fits, none"
+    yield _histogram("coder_session_open_seconds", words, ways, ("spare",))
     starts = {("fresh",): pool.fresh_starts, ("resumed",): pool.resumed_starts}
     yield _histogram("coder_agent_start_seconds", "How long agents took to start", starts, ("conversation",))
     yield _counter("coder_agent_starts_failed", "Agents that did not start", pool.failed_starts)
@@ -147,6 +156,7 @@ def _of_rows(rows: figures.Figures | None) -> Iterator[Metric]:
         yield _gauge("coder_queue_oldest_seconds", "How long the oldest waiting task has waited", rows.oldest_seconds)
         yield _gauge("coder_queue_longest", "The most tasks that wait in one session", rows.longest_queue)
         yield _gauge("coder_sessions", "Open sessions", rows.sessions)
+        yield _gauge("coder_spare_sessions", "Sessions made ahead that nobody has asked for yet", rows.spares)
         yield _gauge("coder_changes_pending", "Changes that wait for a decision", rows.pending_changes)
 
 

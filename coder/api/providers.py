@@ -1,5 +1,6 @@
 """Routes of providers: the snapshot, the override file, diagnostics."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from coder.api.operations import Call, Nothing, command, read
@@ -7,7 +8,7 @@ from coder.api.queries import ForceQuery
 from coder.host import Host
 from coder.model.providers import Diagnostic, ProviderConfig, ProviderSnapshot
 from coder.model.values import Input
-from coder.protocol import Page, ProviderPatch, ProviderRefresh
+from coder.protocol import ProviderPage, ProviderPatch, ProviderRefresh
 
 
 class MergeQuery(Input):
@@ -16,8 +17,8 @@ class MergeQuery(Input):
     merge: Literal["fields"] | None = None
 
 
-async def snapshot(host: Host, call: Call[Nothing, ForceQuery]) -> Page[ProviderSnapshot]:
-    return Page(items=await host.providers.snapshot(force=call.query.force))
+async def snapshot(host: Host, call: Call[Nothing, ForceQuery]) -> ProviderPage:
+    return _page(host, await host.providers.snapshot(force=call.query.force))
 
 
 async def get_config(host: Host, call: Call[Nothing, Nothing]) -> ProviderConfig:
@@ -32,12 +33,18 @@ async def patch_config(host: Host, call: Call[ProviderPatch, MergeQuery]) -> Pro
     )
 
 
-async def refresh(host: Host, call: Call[ProviderRefresh, Nothing]) -> Page[ProviderSnapshot]:
-    return Page(items=await host.providers.refresh(call.body.providers))
+async def refresh(host: Host, call: Call[ProviderRefresh, Nothing]) -> ProviderPage:
+    return _page(host, await host.providers.refresh(call.body.providers))
 
 
 async def diagnose(host: Host, call: Call[Nothing, Nothing]) -> Diagnostic:
     return await host.providers.diagnostic(call.path["id"])
+
+
+def _page(host: Host, rows: Iterable[ProviderSnapshot]) -> ProviderPage:
+    """The rows with what the pool has of each."""
+    items = tuple(row.model_copy(update={"pool": host.pool.share(row.id)}) for row in rows)
+    return ProviderPage(items=items, spares=host.sessions.spare_totals())
 
 
 routes = [
@@ -47,7 +54,7 @@ routes = [
         "Every provider: installed, usable, models, modes, commands",
         tag="providers",
         query=ForceQuery,
-        answer=Page[ProviderSnapshot],
+        answer=ProviderPage,
     ),
     read(
         "/api/providers/config",
@@ -76,7 +83,7 @@ routes = [
         tag="providers",
         body=ProviderRefresh,
         query=Nothing,
-        answer=Page[ProviderSnapshot],
+        answer=ProviderPage,
         status=200,
     ),
     read(

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from coder.model.pool import PoolShare
 from coder.model.sandboxes import SandboxKind, SandboxMode
 from coder.model.values import Json, Time, Value
 
@@ -152,6 +153,7 @@ class ProviderSnapshot(Value):
     """What its next agent is started in; None where one is required and there is none."""
     error: str | None = None
     fetched_at: Time | None = None
+    pool: PoolShare = PoolShare()
 
 
 class Diagnostic(Value):

@@ -10,6 +10,7 @@ class Figures(Value):
     """`oldest_seconds` and `longest_queue` are of tasks that wait, 0 where none does."""
 
     sessions: int
+    spares: int
     pending: int
     running: int
     blocked: int

@@ -35,6 +35,7 @@ async def open_spares(room: Room) -> AsyncGenerator[tuple[Spares, anyio.abc.Obje
 
 @pytest.mark.scenario("sessions: an opened session is one that was made ahead")
 @pytest.mark.scenario("sessions: a spare session from an older commit is not given away")
+@pytest.mark.scenario("sessions: how often a session had been made ahead is told")
 async def test_a_spare_is_given_to_whoever_opens_a_session_while_it_is_fresh(tmp_path: Path, database_url: str) -> None:
     async with open_room(tmp_path, database_url) as room, open_spares(room) as (spares, made):
         sessions, project_id = room.host.sessions, room.session.project_id
@@ -61,6 +62,11 @@ async def test_a_spare_is_given_to_whoever_opens_a_session_while_it_is_fresh(tmp
         spares.want(project_id)
         fresh = await made.receive()
         assert fresh.base_commit == after.base_commit
+        tally, told = sessions.tally, sessions.spare_totals()
+        assert (tally.hit.count, tally.stale.count, tally.miss.count) == (1, 1, 1)
+        assert (told.openings, told.stale, told.hit_rate) == (3, 1, 1 / 3)
+        assert told.hit_seconds is not None
+        assert told.miss_seconds is not None
         assert stale.worktree_path is not None
         assert not Path(stale.worktree_path).exists()
         assert not room.host.pool.is_warm(stale.id, "demo")

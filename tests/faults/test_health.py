@@ -106,6 +106,7 @@ async def test_a_loop_that_stands_still_is_noticed_told_of_and_gets_over_it(
 
 
 @pytest.mark.scenario("operating: What the operator sees of the work")
+@pytest.mark.scenario("pool: how often agents were warm is told per provider")
 @pytest.mark.scenario("operating: A dispatcher that stopped")
 @pytest.mark.scenario("operating: The doctor asks the host that runs")
 async def test_figures_and_log_lines_tell_of_the_work(
@@ -136,6 +137,16 @@ async def test_figures_and_log_lines_tell_of_the_work(
             seen = await figures(scene.client)
             assert (seen["coder_pool_lease_seconds_count{agent=cold}"], seen["coder_agents_crashed_total"]) == (1, 1)
             assert seen["coder_pool_lease_seconds_count{agent=warm}"] == 3
+            assert seen["coder_pool_leases_total{agent=cold,provider=demo}"] == 1
+            assert seen["coder_pool_leases_total{agent=warm,provider=demo}"] == 3
+            assert (seen["coder_session_open_seconds_count{spare=miss}"], seen["coder_spare_sessions"]) == (1, 0)
+            page = await scene.client.provider_page()
+            share = next(provider.pool for provider in page.items if provider.id == "demo")
+            assert (share.warm, share.leased, share.turns, share.hit_rate) == (0, 0, 4, 0.75)
+            assert share.warm_wait_seconds is not None
+            assert share.cold_wait_seconds is not None
+            assert 0 <= share.warm_wait_seconds < share.cold_wait_seconds
+            assert (page.spares.openings, page.spares.hit_rate, page.spares.hit_seconds) == (1, 0, None)
             assert seen["coder_agent_start_seconds_count{conversation=fresh}"] == 1
             assert seen["coder_turns_total{code=none,state=completed}"] == 3
             assert seen["coder_turns_total{code=agent_died,state=failed}"] == 1

@@ -613,6 +613,16 @@ export interface PoolHealth {
   limit: number;
 }
 
+export interface PoolShare {
+  warm: number;
+  leased: number;
+  turns: number;
+  hit_rate: number | null;
+  warm_wait_seconds: number | null;
+  cold_wait_seconds: number | null;
+  resident_bytes: number | null;
+}
+
 export interface ProbeResult {
   models: Model[];
   modes: Mode[];
@@ -716,6 +726,12 @@ export interface ProviderConfig {
   builtin: string[];
 }
 
+export interface ProviderPage {
+  items: ProviderSnapshot[];
+  next: string | null;
+  spares: SpareTotals;
+}
+
 export interface ProviderPatch {
   providers: Record<string, Record<string, Json> | null>;
 }
@@ -748,6 +764,7 @@ export interface ProviderSnapshot {
   sandbox: "bubblewrap" | "landlock" | "none" | null;
   error: string | null;
   fetched_at: string | null;
+  pool: PoolShare;
 }
 
 export interface QueuedDecision {
@@ -892,6 +909,14 @@ export interface SnapshotFrame {
 export interface SocketTicket {
   ticket: string;
   expires_at: string;
+}
+
+export interface SpareTotals {
+  openings: number;
+  stale: number;
+  hit_rate: number | null;
+  hit_seconds: number | null;
+  miss_seconds: number | null;
 }
 
 export interface Subscribe {

@@ -2,6 +2,7 @@
 -- How much there is of what the operator watches; each from an index or a small table.
 SELECT
     (SELECT count(*) FROM sessions WHERE state = 'open' AND NOT is_spare) AS sessions,
+    (SELECT count(*) FROM sessions WHERE state = 'open' AND is_spare) AS spares,
     (SELECT count(*) FROM tasks WHERE state = 'pending') AS pending,
     (SELECT count(*) FROM tasks WHERE state = 'running') AS running,
     (SELECT count(*) FROM tasks WHERE state = 'blocked') AS blocked,
