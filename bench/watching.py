@@ -20,6 +20,8 @@ from coder.protocol import SUBPROTOCOL, PromptFrame, Subscribe
 
 PATIENCE = 120
 
+Command = Sequence[str | os.PathLike[str]]
+
 
 @dataclass(frozen=True)
 class Door:
@@ -113,7 +115,7 @@ def bare_prompt(wish: str) -> str:
 
 
 @asynccontextmanager
-async def open_relay(command: Sequence[str | os.PathLike[str]], port: int) -> AsyncGenerator[Process]:
+async def open_relay(command: Command, port: int) -> AsyncGenerator[Process]:
     """A relay as a process of its own, once it listens there."""
     async with await anyio.open_process(command, stdout=subprocess.DEVNULL, stderr=None) as relay:
         with anyio.fail_after(PATIENCE):
