@@ -26,6 +26,7 @@ from coder.files import Files
 from coder.hand_edits import HandEdits
 from coder.homes import open_database
 from coder.journal import Journal, open_journal
+from coder.memory import usable_bytes
 from coder.model.sandboxes import Sandbox
 from coder.model.sessions import Session
 from coder.model.values import now
@@ -180,6 +181,7 @@ async def open_host(
                     spawning=settings.spawn_limit,
                     age_seconds=settings.pool_max_age_ms / 1000,
                     resident_bytes=settings.pool_max_memory_mb * 1024 * 1024,
+                    budget_bytes=(settings.pool_memory_budget_mb or 0) * 1024 * 1024 or usable_bytes() // 2,
                 ),
             )
         )
@@ -189,6 +191,7 @@ async def open_host(
             await dispatcher.end_session(session_id)
 
         def was_opened(session: Session) -> None:
+            pool.hand_over(session.id)
             spares.want(session.project_id)
 
         sessions = Sessions(
@@ -283,10 +286,10 @@ async def _reconcile(host: Host) -> None:
 
 async def _warm_spare(store: Store, pool: AgentPool, dispatcher: Dispatcher, spare: Session) -> None:
     """Start the agent that was used last in the project, where the pool has room enough for what people ask for."""
-    health = pool.health()
     async with store.connection() as connection:
         agent = await tasks.last_agent(connection, spare.project_id)
-    if agent is not None and health.size < health.limit // 2:
+    if agent is not None and pool.has_room_ahead(agent):
+        pool.set_aside(spare.id)
         await dispatcher.warm(spare.id, agent)
 
 

@@ -2,10 +2,9 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -14,12 +13,14 @@ from coder.backends.base import AgentBackend, AgentSessionHandle, SessionOptions
 from coder.errors import AgentDied, AgentError, AgentUnavailable, AuthRequired, CoderError, Conflict, Unavailable
 from coder.journal import Journal
 from coder.logs import about
+from coder.memory import to_rest
 from coder.model.checkpoints import ConversationPoint
 from coder.model.events import AgentStatusChanged
-from coder.model.pool import PoolShare
+from coder.model.pool import PoolShare, PoolTotals
 from coder.model.sessions import AgentSession, AgentSessionStatus, AgentStatus
 from coder.model.values import now
 from coder.protocol import PoolHealth
+from coder.slots import CALM, DEATHS, Key, RestartBudget, Slot, held_bytes, holdings
 from coder.store import agent_sessions
 from coder.store.database import Store
 from coder.tallies import LeaseTally, PoolTally, Waits
@@ -29,9 +30,8 @@ logger = logging.getLogger(__name__)
 OpenBackend = Callable[[str, str], AbstractAsyncContextManager[AgentBackend]]
 """(session id, agent) -> a backend that lives as long as the context."""
 
-DEATHS = 5
-"""This many deaths in a row, or within CALM seconds, make a key fail fast until CALM seconds have passed."""
-CALM = 60.0
+FIRST_LOOK = 5.0
+"""When an agent is up, its memory is looked at after so many seconds, and then with every sweep."""
 STATUS_OF: dict[AgentSessionStatus, AgentStatus] = {
     AgentSessionStatus.IDLE: "idle",
     AgentSessionStatus.ACTIVE: "working",
@@ -39,72 +39,20 @@ STATUS_OF: dict[AgentSessionStatus, AgentStatus] = {
     AgentSessionStatus.CLOSED: "cold",
 }
 
-Key = tuple[str, str]
-
 
 @dataclass(frozen=True)
 class PoolLimits:
-    """Agents that cannot resume their conversation are kept four times as long, and neither age nor size ends them."""
+    """Agents that cannot resume their conversation are kept four times as long, and neither age nor size ends them.
+
+    `resident_bytes` is for one agent, `budget_bytes` for all of them together.
+    """
 
     idle_seconds: float
     live: int
     spawning: int
     age_seconds: float
     resident_bytes: int
-
-
-@dataclass
-class _Budget:
-    """The deaths of one key."""
-
-    times: deque[float] = field(default_factory=lambda: deque[float](maxlen=DEATHS))
-    in_a_row: int = 0
-
-    def died(self, at: float) -> None:
-        self.times.append(at)
-        self.in_a_row += 1
-
-    def is_spent(self, at: float) -> bool:
-        if not self.times or at - self.times[-1] >= CALM:
-            self.times.clear()
-            self.in_a_row = 0
-            return False
-        return self.in_a_row >= DEATHS or (len(self.times) == DEATHS and at - self.times[0] < CALM)
-
-
-@dataclass
-class _Slot:
-    key: Key
-    options: SessionOptions
-    ready: anyio.Event = field(default_factory=anyio.Event)
-    gone: anyio.Event = field(default_factory=anyio.Event)
-    recorded: anyio.Event = field(default_factory=anyio.Event)
-    """Gone, and nothing more is written about it."""
-    retire: anyio.Event = field(default_factory=anyio.Event)
-    starting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    turn: anyio.Lock = field(default_factory=anyio.Lock)
-    backend: AgentBackend | None = None
-    handle: AgentSessionHandle | None = None
-    error: CoderError | None = None
-    leases: int = 0
-    last_used: float = 0.0
-
-    @property
-    def is_warm(self) -> bool:
-        return self.handle is not None and not self.gone.is_set()
-
-    @property
-    def can_resume(self) -> bool:
-        return self.backend is not None and self.backend.capabilities.resume
-
-    @property
-    def is_retired(self) -> bool:
-        return self.backend is not None and self.backend.is_retired
-
-    def end(self) -> None:
-        """Ask the slot's holder to dispose of the backend, also while it is still starting."""
-        self.retire.set()
-        self.starting.cancel()
+    budget_bytes: int
 
 
 @dataclass(frozen=True)
@@ -134,8 +82,10 @@ class AgentPool:
         self._limits = limits
         self._spawning = anyio.CapacityLimiter(limits.spawning)
         self._clock = clock
-        self._slots: dict[Key, _Slot] = {}
-        self._budgets: dict[Key, _Budget] = {}
+        self._slots: dict[Key, Slot] = {}
+        self._budgets: dict[Key, RestartBudget] = {}
+        self._spares: set[str] = set()
+        self._sizes: dict[str, int] = {}
         self._is_closing = False
         self.tally = PoolTally()
 
@@ -150,6 +100,8 @@ class AgentPool:
         leases = self.tally.leases.setdefault(options.agent, LeaseTally())
         waits = leases.warm if slot.is_warm else leases.cold
         slot.leases += 1
+        slot.was_leased = True
+        self._spares.discard(options.session_id)
         try:
             await slot.ready.wait()
             async with slot.turn:
@@ -161,7 +113,7 @@ class AgentPool:
             slot.leases -= 1
             slot.last_used = self._clock()
             if slot.is_retired and not slot.leases:
-                slot.end()
+                self._evict(slot, "outgrown")
 
     async def warm(self, options: SessionOptions) -> AgentSession:
         """Start the key's backend if it is cold and return its row."""
@@ -188,6 +140,7 @@ class AgentPool:
 
     async def close_session(self, session_id: str) -> None:
         """Retire every backend of the session, busy or not."""
+        self._spares.discard(session_id)
         slots = [slot for key, slot in self._slots.items() if key[0] == session_id]
         for slot in slots:
             slot.end()
@@ -224,7 +177,44 @@ class AgentPool:
             hit_rate=leases.warm.count / turns if turns else None,
             warm_wait_seconds=Waits.median(leases.warm),
             cold_wait_seconds=Waits.median(leases.cold),
+            resident_bytes=held_bytes(warm),
         )
+
+    def totals(self) -> PoolTotals:
+        """All agents together, as far as their memory was looked at."""
+        warm = [slot for slot in self._slots.values() if slot.is_warm]
+        return PoolTotals(
+            warm=len(warm),
+            limit=self._limits.live,
+            resident_bytes=held_bytes(warm) or 0,
+            memory_budget_bytes=self._limits.budget_bytes,
+        )
+
+    def resident_bytes(self) -> dict[str, int]:
+        """What warm agents hold, by provider, where it was looked at."""
+        agents = {slot.key[1] for slot in self._slots.values()} | set(self.tally.leases)
+        held = {agent: self.share(agent).resident_bytes for agent in sorted(agents)}
+        return {agent: size for agent, size in held.items() if size is not None}
+
+    def has_room_ahead(self, agent: str) -> bool:
+        """Whether one more may be started that nobody has asked for.
+
+        Half of the places are left to what people ask for, and one as large as the provider's last has to fit in.
+        """
+        held = sum(holding.bytes for holding in holdings(self._slots.values(), self._spares))
+        fits = held + self._sizes.get(agent, 0) <= self._limits.budget_bytes
+        return fits and len(self._slots) < self._limits.live // 2
+
+    def set_aside(self, session_id: str) -> None:
+        """Nobody has asked for this session yet: its agents are the first to go."""
+        self._spares.add(session_id)
+
+    def hand_over(self, session_id: str) -> None:
+        """Somebody has asked for the session that was set aside: its agents count as used now."""
+        self._spares.discard(session_id)
+        for slot in self._slots.values():
+            if slot.key[0] == session_id:
+                slot.last_used = self._clock()
 
     def is_warm(self, session_id: str, agent: str) -> bool:
         """Whether the key's backend is open."""
@@ -243,18 +233,22 @@ class AgentPool:
             budget.in_a_row = 0
 
     async def sweep(self) -> None:
-        """Evict what has been idle for too long, and let what has grown too old or too large begin afresh.
+        """Evict what has been idle for too long or is more than the limits, and let what has grown too old or too large
+        begin afresh.
 
         That takes nobody new from now on, and where it is busy it ends with its turn.
         """
-        for slot in [slot for slot in self._slots.values() if slot.is_warm and slot.can_resume]:
-            if slot.backend is not None and await self._is_outgrown(slot.backend):
+        looked: dict[tuple[str, str | int], int] = {}
+        for slot in [slot for slot in self._slots.values() if slot.is_warm]:
+            size = looked[slot.process] = await self._look(slot, looked.get(slot.process))
+            if slot.backend is not None and slot.can_resume and self._is_outgrown(slot.backend, size):
                 slot.backend.retire()
         at, idle_seconds = self._clock(), self._limits.idle_seconds
         for slot in self._idle_slots():
             keep = idle_seconds if slot.can_resume else 4 * idle_seconds
             if slot.is_retired or at - slot.last_used >= keep:
-                slot.end()
+                self._evict(slot, "outgrown" if slot.is_retired else "idle")
+        self._make_room()
 
     async def run(self) -> None:
         """Sweep for ever."""
@@ -262,52 +256,75 @@ class AgentPool:
             await anyio.sleep(min(60.0, self._limits.idle_seconds, self._limits.age_seconds))
             await self.sweep()
 
-    def _slot_for(self, options: SessionOptions) -> _Slot:
+    def _slot_for(self, options: SessionOptions) -> Slot:
         if self._is_closing:
             raise Unavailable("the host is shutting down")
         key = options.session_id, options.agent
         slot = self._slots.get(key)
         if slot is not None and not slot.retire.is_set() and not slot.gone.is_set():
             return slot
-        budget = self._budgets.setdefault(key, _Budget())
+        budget = self._budgets.setdefault(key, RestartBudget())
         if budget.is_spent(self._clock()):
             raise AgentUnavailable(
                 f"{options.agent} died {DEATHS} times; it is tried again after {CALM:.0f} s of calm",
                 code="agent_unhealthy",
             )
         self.tally.restarts += budget.in_a_row > 0
-        predecessor, slot = slot, _Slot(key, options, last_used=self._clock())
+        predecessor, slot = slot, Slot(key, options, last_used=self._clock())
         self._slots[key] = slot
         self._make_room()
         self._group.start_soon(self._hold, slot, predecessor)
         return slot
 
-    async def _is_outgrown(self, backend: AgentBackend) -> bool:
-        if backend.is_retired or backend.age() >= self._limits.age_seconds:
-            return True
-        return await backend.resident_bytes() > self._limits.resident_bytes
+    def _is_outgrown(self, backend: AgentBackend, size: int) -> bool:
+        is_old = backend.is_retired or backend.age() >= self._limits.age_seconds
+        return is_old or size > self._limits.resident_bytes
 
-    def _idle_slots(self) -> list[_Slot]:
-        idle = [s for s in self._slots.values() if s.is_warm and not s.leases and not s.retire.is_set()]
-        return sorted(idle, key=lambda slot: slot.last_used)
+    async def _look(self, slot: Slot, known: int | None = None) -> int:
+        """Note how much memory the slot's agent holds now, which may be known from a look at another slot of it."""
+        size = await slot.backend.resident_bytes() if known is None and slot.backend else known or 0
+        slot.resident_bytes = size
+        if size:
+            self._sizes[slot.key[1]] = size
+        return size
+
+    async def _look_first(self, slot: Slot) -> None:
+        await anyio.sleep(FIRST_LOOK)
+        await self._look(slot)
+        self._make_room()
+
+    def _idle_slots(self) -> list[Slot]:
+        """Those that nobody uses, in the order in which they go."""
+        idle = [slot for slot in self._slots.values() if slot.is_idle]
+        return sorted(idle, key=lambda slot: (slot.key[0] not in self._spares, slot.last_used))
 
     def _make_room(self) -> None:
-        """Evict the least recently used idle backends over the limit. Busy ones, and those that would forget their
-        conversation, may exceed it for a while.
+        """Evict idle backends over the limits, those of spare sessions first, then the least recently used.
+
+        Busy ones, and those that would forget their conversation, may exceed them for a while.
         """
         excess = sum(not slot.retire.is_set() for slot in self._slots.values()) - self._limits.live
-        resumable = [slot for slot in self._idle_slots() if slot.can_resume]
-        for slot in resumable[: max(0, excess)]:
-            slot.end()
+        idle = [slot for slot in self._idle_slots() if slot.forgets_nothing]
+        for slot in idle[: max(0, excess)]:
+            self._evict(slot, "count")
+        for holding in to_rest(holdings(self._slots.values(), self._spares), self._limits.budget_bytes):
+            for key in holding.keys:
+                self._evict(self._slots[key], "memory")
 
-    async def _hold(self, slot: _Slot, predecessor: _Slot | None) -> None:
+    def _evict(self, slot: Slot, reason: str) -> None:
+        self.tally.evicted[reason] += 1
+        session_id, agent = slot.key
+        logger.info("agent evicted: %s", reason, extra={"session": session_id, "agent": agent})
+        slot.end()
+
+    async def _hold(self, slot: Slot, predecessor: Slot | None) -> None:
         """The slot's whole life, in one task: open, wait, dispose."""
         session_id, agent = slot.key
         # not about the task that happened to be the first
         with about(session=session_id, agent=agent):
             await self._live(slot, predecessor)
 
-    async def _live(self, slot: _Slot, predecessor: _Slot | None) -> None:
+    async def _live(self, slot: Slot, predecessor: Slot | None) -> None:
         if predecessor is not None:
             await predecessor.recorded.wait()
         session_id, agent = slot.key
@@ -335,7 +352,7 @@ class AgentPool:
             if self._slots.get(slot.key) is slot:
                 del self._slots[slot.key]
 
-    async def _start_visibly(self, slot: _Slot, backend: AgentBackend) -> None:
+    async def _start_visibly(self, slot: Slot, backend: AgentBackend) -> None:
         """What keeps an agent from starting may be the sandbox: whoever reads of it has to know that there is one."""
         try:
             await self._start(slot, backend)
@@ -348,7 +365,7 @@ class AgentPool:
             )
             raise type(error)(words, code=error.stable_code, **error.fields) from error
 
-    async def _start(self, slot: _Slot, backend: AgentBackend) -> None:
+    async def _start(self, slot: Slot, backend: AgentBackend) -> None:
         session_id, agent = slot.key
         begun = self._clock()
         async with self._spawning:
@@ -388,7 +405,7 @@ class AgentPool:
         slot.last_used = self._clock()
         slot.ready.set()
 
-    async def _wait_for_end(self, slot: _Slot, backend: AgentBackend) -> AgentSessionStatus:
+    async def _wait_for_end(self, slot: Slot, backend: AgentBackend) -> AgentSessionStatus:
         """Wait until the slot is retired or its agent is gone by itself."""
         async with anyio.create_task_group() as group:
 
@@ -397,6 +414,7 @@ class AgentPool:
                 group.cancel_scope.cancel()
 
             group.start_soon(watch)
+            group.start_soon(self._look_first, slot)
             await slot.retire.wait()
             group.cancel_scope.cancel()
         if slot.retire.is_set():
@@ -404,7 +422,7 @@ class AgentPool:
         slot.retire.set()
         return AgentSessionStatus.CRASHED
 
-    async def _record_end(self, slot: _Slot, ending: AgentSessionStatus) -> None:
+    async def _record_end(self, slot: Slot, ending: AgentSessionStatus) -> None:
         session_id, agent = slot.key
         if ending is AgentSessionStatus.CRASHED:
             self.tally.crashed += slot.handle is not None
@@ -412,7 +430,7 @@ class AgentPool:
             what = "died" if slot.handle else "did not start"
             logger.warning("agent %s: %s", what, slot.error or "no reason known")
         if ending is AgentSessionStatus.CRASHED and not isinstance(slot.error, AuthRequired | AgentUnavailable):
-            self._budgets.setdefault(slot.key, _Budget()).died(self._clock())
+            self._budgets.setdefault(slot.key, RestartBudget()).died(self._clock())
         message = str(slot.error) if slot.error else None
         try:
             async with self._journal.commit(session_id) as commit:

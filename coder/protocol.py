@@ -9,7 +9,7 @@ from coder.model.changes import Change, Target
 from coder.model.comments import Comment, Side
 from coder.model.events import Record
 from coder.model.permissions import PermissionRequest
-from coder.model.pool import SpareTotals
+from coder.model.pool import PoolTotals, SpareTotals
 from coder.model.providers import ProviderSnapshot
 from coder.model.sessions import AgentSession, Session
 from coder.model.setups import Setup
@@ -354,8 +354,9 @@ class Page(Value, Generic[Item]):
 
 
 class ProviderPage(Page[ProviderSnapshot]):
-    """Every provider, and how the host makes sessions ahead."""
+    """Every provider, all their agents together, and how often sessions had been made ahead."""
 
+    pool: PoolTotals
     spares: SpareTotals
 
 

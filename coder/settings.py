@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """An agent that is older begins afresh at a quiet moment."""
     pool_max_memory_mb: int = Field(default=4096, ge=1, validation_alias="AGENT_POOL_MAX_MEMORY_MB")
     """An agent that holds more, with everything it started, begins afresh at a quiet moment."""
+    pool_memory_budget_mb: int | None = Field(default=None, ge=1, validation_alias="AGENT_POOL_MEMORY_BUDGET_MB")
+    """All agents together; idle ones are ended where they hold more. None: half of what the machine has."""
     spawn_limit: int = Field(default=2, ge=1)
     """How many agents may start at the same time."""
     initialize_timeout: float = Field(default=60, gt=0)

@@ -86,6 +86,8 @@ class PoolTally:
     resumed_starts: Spread = field(default_factory=Spread)
     failed_starts: int = 0
     crashed: int = 0
+    evicted: Counter[str] = field(default_factory=Counter[str])
+    """By reason: idle, count, memory, outgrown."""
     restarts: int = 0
     """Starts of an agent that had died before."""
 

@@ -108,6 +108,12 @@ def _of_host(host: Host) -> Iterator[Metric]:
     found = {(id, "warm"): each.warm.count for id, each in pool.leases.items()}
     found |= {(id, "cold"): each.cold.count for id, each in pool.leases.items()}
     yield _counters("coder_pool_leases", "Turns by provider, and whether its agent was open", _LEASE, found)
+    yield _counters("coder_pool_evicted", "Idle agents that were ended, by reason", ("reason",), _single(pool.evicted))
+    held = _single(host.pool.resident_bytes())
+    words = "Memory that agents and all they started held at the last look"
+    yield _gauges("coder_pool_resident_bytes", words, ("provider",), held)
+    budget = host.pool.totals().memory_budget_bytes
+    yield _gauge("coder_pool_memory_budget_bytes", "How much they may hold before idle ones are ended", budget)
     opened = host.sessions.tally
     ways = {("hit",): opened.hit, ("stale",): opened.stale, ("miss",): opened.miss}
     words = "How long opening a session took, by whether one was made ahead: taken, none that fits, none"
@@ -130,7 +136,7 @@ def _of_host(host: Host) -> Iterator[Metric]:
     yield _gauge("coder_journal_unstored_bytes", "Shown, not stored yet", journal.unstored_bytes())
     yield _gauge("coder_journal_lag_seconds", "Age of the oldest record that is not stored yet", journal.lag_seconds())
     asked = host.permissions
-    outcomes = {(outcome,): count for outcome, count in asked.tally.outcomes.items()}
+    outcomes = _single(asked.tally.outcomes)
     yield _counters("coder_permissions", "Requests for permission that were decided", ("outcome",), outcomes)
     yield _histogram("coder_permission_wait_seconds", "How long they waited for that", {(): asked.tally.waits})
     yield _gauge("coder_permissions_waiting", "Requests for permission that wait", asked.waiting)
@@ -158,6 +164,10 @@ def _of_rows(rows: figures.Figures | None) -> Iterator[Metric]:
         yield _gauge("coder_sessions", "Open sessions", rows.sessions)
         yield _gauge("coder_spare_sessions", "Sessions made ahead that nobody has asked for yet", rows.spares)
         yield _gauge("coder_changes_pending", "Changes that wait for a decision", rows.pending_changes)
+
+
+def _single(figures: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    return {(name,): figure for name, figure in figures.items()}
 
 
 def _gauge(name: str, words: str, figure: float) -> Metric:

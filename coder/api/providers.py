@@ -44,7 +44,7 @@ async def diagnose(host: Host, call: Call[Nothing, Nothing]) -> Diagnostic:
 def _page(host: Host, rows: Iterable[ProviderSnapshot]) -> ProviderPage:
     """The rows with what the pool has of each."""
     items = tuple(row.model_copy(update={"pool": host.pool.share(row.id)}) for row in rows)
-    return ProviderPage(items=items, spares=host.sessions.spare_totals())
+    return ProviderPage(items=items, pool=host.pool.totals(), spares=host.sessions.spare_totals())
 
 
 routes = [

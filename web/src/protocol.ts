@@ -623,6 +623,13 @@ export interface PoolShare {
   resident_bytes: number | null;
 }
 
+export interface PoolTotals {
+  warm: number;
+  limit: number;
+  resident_bytes: number;
+  memory_budget_bytes: number;
+}
+
 export interface ProbeResult {
   models: Model[];
   modes: Mode[];
@@ -729,6 +736,7 @@ export interface ProviderConfig {
 export interface ProviderPage {
   items: ProviderSnapshot[];
   next: string | null;
+  pool: PoolTotals;
   spares: SpareTotals;
 }
 
