@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anyio
 
-from bench import changes, dispatch, opening, pane, relay, scale, storage, warm
+from bench import changes, dispatch, opening, pane, queues, relay, scale, storage, warm
 from bench.native_programs import compile_programs
 from bench.results import write_results
 from bench.rows import Row, as_json, as_table
@@ -15,6 +15,7 @@ BENCHES = {
     "relay": relay.measure,
     "warm": warm.measure,
     "dispatch": dispatch.measure,
+    "queues": queues.measure,
     "changes": changes.measure,
     "opening": opening.measure,
     "scale": scale.measure,
