@@ -121,9 +121,7 @@ class Follower:
         while self.cursor >= log.last_seq:
             if log.is_gone:
                 raise NotFound("the session was closed", session_id=log.session_id)
-            waiter = anyio.Event()
-            log.waiters.append(waiter)
-            await waiter.wait()
+            await log.wait()
             log.settle_text()
         if log.last_seq - self.cursor > LAG_LIMIT:
             raise Lagged(log.session_id, log.last_seq)

@@ -1,5 +1,6 @@
 """One session's newest records: those in memory that viewers read from, and those that wait for the disk."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -61,7 +62,7 @@ class SessionLog:
     writing: anyio.Lock = field(default_factory=anyio.Lock)
     gate: anyio.Event | None = None
     """Closed while a commit holds the next numbers: appends wait for it."""
-    waiters: list[anyio.Event] = field(default_factory=list[anyio.Event])
+    waiters: list[asyncio.Future[None]] = field(default_factory=list["asyncio.Future[None]"])
     is_gone: bool = False
     stored_at: float = field(default_factory=anyio.current_time)
     """When it was last stored, by the event loop's clock."""
@@ -118,7 +119,14 @@ class SessionLog:
         if self.waiters:
             waiters, self.waiters = self.waiters, []
             for waiter in waiters:
-                waiter.set()
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Until something was appended, shown, or the session is gone."""
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiters.append(waiter)
+        await waiter
 
     def mark_stored(self, seq: int, ring_limit: int) -> None:
         """Everything up to `seq` is on disk; the ring may let go of it."""

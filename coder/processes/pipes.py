@@ -26,7 +26,7 @@ class PipeReader:
         self._is_reading = False
         self._is_last = False
         self._is_discarding = False
-        self._arrived: anyio.Event | None = None
+        self._arrived: asyncio.Future[None] | None = None
         os.set_blocking(fd, False)
         self._resume()
 
@@ -39,8 +39,8 @@ class PipeReader:
         while not self._size:
             if self._has_ended:
                 raise anyio.EndOfStream
-            self._arrived = anyio.Event()
-            await self._arrived.wait()
+            self._arrived = self._loop.create_future()
+            await self._arrived
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._empty()
         return data
@@ -112,9 +112,9 @@ class PipeReader:
         self._wake()
 
     def _wake(self) -> None:
-        if self._arrived is not None:
-            self._arrived.set()
-            self._arrived = None
+        arrived, self._arrived = self._arrived, None
+        if arrived is not None and not arrived.done():
+            arrived.set_result(None)
 
 
 class LineReader:

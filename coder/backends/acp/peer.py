@@ -228,7 +228,8 @@ class Peer:
                 finally:
                     if self._on_pause:
                         await self._on_pause()
-            await anyio.lowlevel.checkpoint()
+            if start + _BREATH < len(lines):
+                await anyio.lowlevel.checkpoint()
 
     async def _handle_line(self, line: bytes, group: TaskGroup) -> None:
         try:
