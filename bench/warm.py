@@ -9,6 +9,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from bench.acpx import measure_acpx
 from bench.native_programs import Programs
 from bench.opencode import measure_opencode
 from bench.rows import Row, at_most, median
@@ -26,6 +27,7 @@ async def measure(programs: Programs, work: Path) -> list[Row]:
         async with open_stage(Path(folder), programs.agent) as stage:
             cold, warm = await _demo(stage)
             ours = await _native(stage)
+            through_acpx = await measure_acpx(stage, programs, work)
         bare = await to_thread.run_sync(_bare_pipe, programs, Path(folder))
     return [
         at_most("warm", "prompt to first text, demo agent", "ms", warm, ("its first prompt, cold", cold)),
@@ -33,6 +35,7 @@ async def measure(programs: Programs, work: Path) -> list[Row]:
         Row(
             "warm", "added to a bare pipe, native agent", "ms", ours - bare, target=ADDED_TARGET, met=ours - bare <= 3.0
         ),
+        *through_acpx,
         *await measure_opencode(),
     ]
 
