@@ -3,7 +3,8 @@
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -116,6 +117,12 @@ class Sessions:
         """Sessions that nobody has asked for yet, newest first."""
         async with self._store.connection() as connection:
             return await sessions.list_spares(connection)
+
+    async def openings_since(self, at: datetime) -> Mapping[str, Sequence[float]]:
+        """When sessions were opened in each project, oldest first, in seconds since 1970, as far as rows still tell."""
+        async with self._store.connection() as connection:
+            found = await sessions.openings_since(connection, at)
+        return {project_id: [time.timestamp() for time in times] for project_id, times in found.items()}
 
     def spare_totals(self) -> SpareTotals:
         """How often somebody who opened a session was given a spare one."""
@@ -242,7 +249,8 @@ class Sessions:
             is_full = await sessions.count(connection) >= self._limit
         start = None if is_full else await find_commit(Path(project.repo_path), base_ref)
         waits = self.tally.stale
-        for spare in spares:
+        # the oldest is the readiest: set up, its agent warm
+        for spare in reversed(spares):
             if not await _starts_from(spare, start):
                 continue
             # there was one, also where somebody else is faster

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     """Sockets and event streams at once."""
     max_sessions: int = Field(default=500, ge=1)
     spare_sessions: int = Field(default=3, ge=0)
-    """In so many projects, those used last, the next session is made ahead: worktree, and agent where there is room."""
+    """So many sessions at most are made ahead, where sessions are opened: worktree, and agent where there is room."""
     max_queue: int = Field(default=100, ge=1)
     """Prompts that may wait in one session."""
     disk_reserve_mb: int = Field(default=200, ge=0)

@@ -46,6 +46,14 @@ async def list_spares(c: Connection) -> tuple[Session, ...]:
     return tuple(_read(row) for row in await c.fetch(sql("list_spares")))
 
 
+async def openings_since(c: Connection, at: datetime) -> dict[str, list[datetime]]:
+    """When sessions were opened, by project, oldest first; where all of them are closed, spare ones tell of them."""
+    found: dict[str, list[datetime]] = {}
+    for row in await c.fetch(sql("openings_since"), at):
+        found.setdefault(row["project_id"], []).append(row["created_at"])
+    return found
+
+
 async def drop_spare(c: Connection, id: str) -> Session | None:
     """Begin to close a spare session; None where it is nobody's spare any more."""
     row = await c.fetchrow(sql("drop_spare"), id)

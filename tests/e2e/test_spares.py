@@ -1,22 +1,32 @@
 """Spare sessions: made ahead, given away, replaced."""
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio.abc import ObjectReceiveStream
 
 from coder.errors import NotFound
 from coder.model.sessions import Session
 from coder.protocol import NewProject
-from coder.spares import Spares
+from coder.spares import BUSY, FORGOTTEN, Spares
 from coder.testing.repositories import git, make_repository
 from coder.testing.rooms import PATIENCE, Room, open_room
 
 
+def commit(repository: Path, name: str) -> str:
+    """One more file in a commit of its own; the commit."""
+    (repository / name).write_text(name)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", name)
+    return git(repository, "rev-parse", "HEAD").strip()
+
+
 @asynccontextmanager
-async def open_spares(room: Room) -> AsyncGenerator[tuple[Spares, anyio.abc.ObjectReceiveStream[Session]]]:
+async def open_spares(room: Room) -> AsyncGenerator[tuple[Spares, ObjectReceiveStream[Session]]]:
     """Spares at work without delay; every one that is ready comes through the stream."""
     ready, made = anyio.create_memory_object_stream[Session](10)
 
@@ -51,9 +61,7 @@ async def test_a_spare_is_given_to_whoever_opens_a_session_while_it_is_fresh(tmp
 
         spares.want(project_id)
         stale = await made.receive()
-        (room.repository / "later.txt").write_text("later")
-        git(room.repository, "add", ".")
-        git(room.repository, "commit", "-q", "-m", "later")
+        commit(room.repository, "later.txt")
         after = await sessions.open(project_id, None, None)
         assert after.id != stale.id
         assert after.worktree_path is not None
@@ -91,3 +99,67 @@ async def test_only_the_projects_used_last_have_spares_and_take_them_along(tmp_p
         assert second.branch is not None
         assert second.branch not in git(repository, "branch", "--list", second.branch)
         assert await room.host.sessions.spares() == ()
+
+
+@pytest.mark.scenario("sessions: as many sessions are made ahead as are being opened")
+@pytest.mark.scenario("sessions: spare sessions follow the project's commits")
+async def test_spares_are_as_many_as_are_opened_and_follow_the_commits(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        sessions, project_id, at, warmed = room.host.sessions, room.session.project_id, [time.time()], list[str]()
+
+        async def warm(spare: Session) -> None:
+            warmed.append(spare.id)
+
+        spares = Spares(sessions, warm, limit=3, delay=0, clock=lambda: at[0])
+
+        async def ready() -> set[str]:
+            await spares.check()
+            return {spare.id for spare in await sessions.spares()}
+
+        spares.want(project_id)
+        spares.want(project_id)
+        two, opened = await ready(), set[str]()
+        assert (len(two), set(warmed)) == (2, two)
+
+        async def take() -> None:
+            opened.add((await sessions.open(project_id, None, None)).id)
+
+        async with anyio.create_task_group() as group:
+            for _ in two:
+                group.start_soon(take)
+        assert opened == two
+        assert await ready() == set()
+
+        spares.want(project_id)
+        three = await ready()
+        assert len(three) == 3
+        newest = commit(room.repository, "later.txt")
+        followed = await ready()
+        assert (len(followed), followed & three) == (3, set())
+        assert {spare.base_commit for spare in await sessions.spares()} == {newest}
+
+        at[0] += BUSY + 1
+        (left,) = await ready()
+        assert left in followed
+        at[0] += FORGOTTEN
+        assert await ready() == set()
+        spares.want(project_id)
+        assert len(await ready()) == 1
+
+
+@pytest.mark.scenario("sessions: spare sessions outlive the host and are known to the next one")
+async def test_the_next_host_knows_where_sessions_were_opened(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url) as room:
+        sessions = room.host.sessions
+        kept = await sessions.open_spare(room.session.project_id)
+        newest = commit(room.repository, "later.txt")
+        async with open_spares(room) as (_, made):
+            replaced = await made.receive()
+            assert replaced.base_commit == newest
+        assert [spare.id for spare in await sessions.spares()] == [replaced.id] != [kept.id]
+
+        async def warm(spare: Session) -> None:
+            raise AssertionError(spare)
+
+        await Spares(sessions, warm, limit=0, delay=0).run()
+        assert await sessions.spares() == ()

@@ -23,6 +23,14 @@ LEFT JOIN session_worktrees w ON w.session_id = s.id
 WHERE s.is_spare AND s.state = 'open'
 ORDER BY s.id DESC;
 
+-- name: openings_since
+-- When sessions were opened, by project, oldest first; where all of them are closed, when the spare ones were made.
+SELECT s.project_id, s.created_at
+FROM sessions s
+WHERE s.created_at > $1
+  AND NOT (s.is_spare AND EXISTS (SELECT FROM sessions o WHERE o.project_id = s.project_id AND NOT o.is_spare))
+ORDER BY s.created_at;
+
 -- name: drop_spare
 -- Close what nobody has asked for; no row where somebody has.
 UPDATE sessions SET state = 'closing', updated_at = now() WHERE id = $1 AND is_spare AND state = 'open' RETURNING id;
