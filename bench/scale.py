@@ -5,14 +5,13 @@ from pathlib import Path
 
 from bench.native_programs import Programs
 from bench.rows import Row
-from bench.stage import AGENT, Stage, cpu_seconds, open_stage, resident_kib
+from bench.stage import AGENT, Stage, cpu_seconds, open_stage
 from bench.watching import host_door, host_prompt, open_viewers
 from coder.model.sessions import Session
 
 COUNTS = (1, 50, 100, 200)
 RATE, SECONDS, SIZE = 50, 5, 200
 TARGET_P99, TARGET_COUNT = 50.0, 200
-IDLE = 100
 ROOM = {"AGENT_POOL_MAX_LIVE": "300", "CODER_MAX_SESSIONS": "1000", "CODER_SPAWN_LIMIT": "4"}
 
 
@@ -21,22 +20,11 @@ async def measure(programs: Programs, work: Path) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="coder-bench-") as name:
         async with open_stage(Path(name), programs.agent, environment=ROOM) as stage:
-            rows += await _idle(stage)
             opened: list[Session] = []
             for count in COUNTS:
                 opened += [await stage.open_session(AGENT) for _ in range(count - len(opened))]
                 rows += await _stream(stage, programs, opened)
     return rows
-
-
-async def _idle(stage: Stage) -> list[Row]:
-    before = resident_kib(stage.host.pid)
-    sessions = [await stage.open_session() for _ in range(IDLE)]
-    after = resident_kib(stage.host.pid)
-    for session in sessions:
-        await stage.client.close_session(session.id, force=True)
-    each = (after - before) / IDLE
-    return [Row("memory", "host, per idle session", "KiB", each, target=1024.0, met=each <= 1024.0)]
 
 
 async def _stream(stage: Stage, programs: Programs, sessions: list[Session]) -> list[Row]:
