@@ -15,6 +15,7 @@ from coder.model.sessions import Project, Worktree
 from coder.store import session_worktrees
 from coder.store.database import Store
 from coder.worktrees import tree
+from coder.worktrees.fingerprints import Fingerprints
 from coder.worktrees.git import run_in_thread
 from coder.worktrees.grounds import Ground, find_ground
 from coder.worktrees.shadow import Shadow
@@ -42,6 +43,7 @@ class Workspaces:
     def __init__(self, store: Store, home: Path) -> None:
         self._store = store
         self._home = home
+        self._fingerprints = Fingerprints()
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     def shadow_path(self, session_id: str) -> Path:
@@ -61,7 +63,11 @@ class Workspaces:
         if not await anyio.Path(project.repo_path).is_dir():
             raise Conflict(f"the repository is not where it was: {project.repo_path}", code="repository_gone")
         shadow = await tree.open_shadow(
-            self.shadow_path(session_id), Path(project.repo_path), worktree.worktree_path, worktree.base_tree
+            self.shadow_path(session_id),
+            Path(project.repo_path),
+            worktree.worktree_path,
+            worktree.base_tree,
+            self._fingerprints,
         )
         return Workspace(session_id, shadow, worktree, project)
 

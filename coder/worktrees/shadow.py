@@ -10,11 +10,12 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coder.errors import CoderError, GitError
 from coder.settings import inherited_environment
+from coder.worktrees.fingerprints import Fingerprints
 from coder.worktrees.git import run_at_once, run_git, run_in_thread
 from coder.worktrees.paths import open_root
 from coder.worktrees.refusals import REMOVED_SUBMODULE, LeftOut, left_out
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _RAW_ATTRIBUTES = "* -text !eol -ident -filter !working-tree-encoding !diff !merge\n"
 _CONVERSION = re.compile(rb"filter|ident|working-tree-encoding|crlf", re.IGNORECASE)
+_EXCLUDES = re.compile(r'^    excludesFile = "(.*)"$', re.MULTILINE)
 _CONFIG = """\
 [core]
     repositoryFormatVersion = {version}
@@ -46,6 +48,8 @@ class Shadow:
     git_dir: Path
     repo: Path
     worktree: Path
+    fingerprints: Fingerprints | None = field(default=None, compare=False, repr=False)
+    """Where the last snapshot is remembered, so that the next one need not ask git."""
 
     async def git(
         self,
@@ -95,6 +99,12 @@ class Shadow:
         if names:
             entries = b"".join(name + b"\0" for name in names)
             await self.git("update-index", "--force-remove", "-z", "--stdin", input=entries)
+
+    async def learn(self, names: Sequence[bytes]) -> None:
+        """Take files into the index as they are now; names that have no file any more go out of it."""
+        if names:
+            entries = b"".join(name + b"\0" for name in names)
+            await self.git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=entries)
 
 
 async def create_shadow(shadow: Shadow) -> None:
@@ -154,7 +164,7 @@ async def write_index_tree(shadow: Shadow) -> str:
     def known() -> str | None:
         record = _last_tree(shadow)
         tree, _, checksum = (record.read_text() if record.exists() else "").partition(" ")
-        return tree if checksum == _index_checksum(shadow) else None
+        return tree if checksum == index_checksum(shadow) else None
 
     written = await run_in_thread(known)
     if written is None:
@@ -165,14 +175,14 @@ async def write_index_tree(shadow: Shadow) -> str:
 
 async def remember_tree(shadow: Shadow, tree: str) -> None:
     """Note that `tree` is what the index holds as it is now."""
-    await run_in_thread(lambda: _last_tree(shadow).write_text(f"{tree} {_index_checksum(shadow)}"))
+    await run_in_thread(lambda: _last_tree(shadow).write_text(f"{tree} {index_checksum(shadow)}"))
 
 
 def _last_tree(shadow: Shadow) -> Path:
     return shadow.git_dir / "last-tree"
 
 
-def _index_checksum(shadow: Shadow) -> str:
+def index_checksum(shadow: Shadow) -> str:
     """Git ends an index with the digest of everything before; a note about it cannot fit another one."""
     index = shadow.git_dir / "index"
     if not index.exists():
@@ -180,6 +190,14 @@ def _index_checksum(shadow: Shadow) -> str:
     with index.open("rb") as file:
         file.seek(-20, os.SEEK_END)
         return file.read().hex()
+
+
+def excludes_file(shadow: Shadow) -> Path:
+    """The person's own file of what is ignored: the one that was set when the shadow was made, else git's default."""
+    found = _EXCLUDES.search((shadow.git_dir / "config").read_text(errors="surrogateescape"))
+    if found is None:
+        return configuration_home() / "git/ignore"
+    return Path(re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], found[1]))
 
 
 async def lay_out(shadow: Shadow) -> None:
@@ -241,17 +259,22 @@ async def has_conversion(shadow: Shadow) -> bool:
     harmless = {b"", b"core.autocrlf\ninput", b"core.autocrlf\nfalse", b"core.eol\nlf", b"core.splitindex\nfalse"}
     if not harmless.issuperset(settings.lower().split(b"\0")):
         return True
-    environment = inherited_environment()
-    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", "/"), ".config")  # noqa: PTH118
 
     def search() -> bool:
-        if any(_converts(path) for path in (Path(_text(local)), Path(home, "git/attributes"))):
+        if any(_converts(path) for path in (Path(_text(local)), configuration_home() / "git/attributes")):
             return True
         with open_root(shadow.worktree) as root:
             names = [os.fsdecode(name) for name in tracked.split(b"\0") if name]
             return any(_CONVERSION.search(root.read_bytes(name)) for name in names)
 
     return await run_in_thread(search)
+
+
+def configuration_home() -> Path:
+    """Where git looks for what a person has set, beside its configuration."""
+    environment = inherited_environment()
+    home = environment.get("XDG_CONFIG_HOME")
+    return Path(home) if home else Path(environment.get("HOME", "/"), ".config")
 
 
 def _converts(path: Path) -> bool:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from coder.errors import GitError
 from coder.model.changes import FileDifference, Operation
+from coder.worktrees.fingerprints import Fingerprints
 from coder.worktrees.git import hold_folder, run_at_once, run_in_thread
 from coder.worktrees.names import shown_name
 from coder.worktrees.refusals import LeftOut, left_out, refusal, unlisted
+from coder.worktrees.retakes import remember, retake, take_view
 from coder.worktrees.shadow import Shadow, create_shadow, removed_submodules, settle, write_index_tree
 
 _ATTEMPTS = 3
@@ -18,13 +20,17 @@ _REFUSED_FILES = 20
 _OPERATIONS: Mapping[str, Operation] = {"A": "create", "M": "edit", "T": "edit", "D": "delete", "R": "rename"}
 
 
-async def open_shadow(git_dir: Path, repo: Path, worktree: Path, base_tree: str) -> Shadow:
+async def open_shadow(
+    git_dir: Path, repo: Path, worktree: Path, base_tree: str, fingerprints: Fingerprints | None = None
+) -> Shadow:
     """Open the git directory that the host keeps for a worktree; it is made when the worktree is fresh.
+
+    Where there are `fingerprints`, snapshots are remembered in them.
 
     Raises:
         GitError: `base_tree` is not there; the directory has been lost.
     """
-    shadow = Shadow(git_dir, repo, worktree)
+    shadow = Shadow(git_dir, repo, worktree, fingerprints)
     if not await run_in_thread((git_dir / "HEAD").is_file):
         await create_shadow(shadow)
         await shadow.git("cat-file", "-e", f"{base_tree}^{{tree}}")
@@ -53,17 +59,33 @@ async def take_snapshot(shadow: Shadow) -> Snapshot:
     Nested repositories are named and not entered. The user's index, branch and files are not touched.
     """
     async with hold_folder(shadow.git_dir):
+        view = await take_view(shadow)
+        if view is not None and (retaken := await retake(shadow, view)) is not None:
+            return Snapshot(retaken)
         # nobody else is at it: a lock that is there is a dead run's
         await run_in_thread(lambda: (shadow.git_dir / "index.lock").unlink(missing_ok=True))
         await settle(shadow)
         left_out = await _update_index(shadow)
-        return Snapshot(await write_index_tree(shadow), left_out)
+        taken = Snapshot(await write_index_tree(shadow), left_out)
+        if view is not None and not left_out:
+            await remember(shadow, view, taken.tree)
+        return taken
 
 
 async def differences(shadow: Shadow, base_tree: str, new_tree: str) -> list[FileDifference]:
     """What differs from one tree to the other, one entry per file, renames found by content."""
     if base_tree == new_tree:
         return []
+    known = shadow.fingerprints
+    if known is not None and (found := known.differences(base_tree, new_tree)) is not None:
+        return list(found)
+    found = await _compare(shadow, base_tree, new_tree)
+    if known is not None:
+        known.keep_differences(base_tree, new_tree, tuple(found))
+    return found
+
+
+async def _compare(shadow: Shadow, base_tree: str, new_tree: str) -> list[FileDifference]:
     options = ("-r", "-z", "-M", "--raw", "--numstat", "--no-abbrev", "--no-ext-diff", "--no-textconv")
     fields = iter((await shadow.git("diff-tree", *options, base_tree, new_tree)).split(b"\0")[:-1])
     records: list[tuple[list[str], list[bytes]]] = []
@@ -110,8 +132,7 @@ async def _store_files(
 
 
 async def _add(shadow: Shadow, names: list[bytes]) -> list[LeftOut]:
-    entries = b"".join(name + b"\0" for name in names)
-    await shadow.git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=entries)
+    await shadow.learn(names)
     return []
 
 

@@ -31,11 +31,13 @@ _git = _on("coder/worktrees/git.py")
 _sweep = _on("coder/processes/sweep.py")
 _tasks = _on("coder/store/sql/tasks.sql")
 _json = _on("coder/json_values.py")
+_looks = _on("coder/worktrees/looks.py")
 _dispatch = _on("coder/dispatch.py")
 
 _ROUTES = "tests/api/test_access.py::test_no_route_is_reached_by_whoever_does_not_belong"
 _SOCKETS = "tests/api/test_access.py::test_no_socket_is_opened_by_whoever_does_not_belong"
 _TRAPS = "tests/worktrees/test_attacks.py::test_no_trap_is_sprung_by_any_call_of_the_host"
+_FINGERPRINTS = "tests/worktrees/test_fingerprints.py"
 _CRASH = "tests/faults/test_crashes.py::test_a_prompt_is_carried_out_once_or_said_to_be_interrupted"
 
 _ESCAPES = "tests/process/test_sandbox.py::test_no_attempt_to_get_out_comes_to_anything"
@@ -198,6 +200,28 @@ DEFENCES: tuple[Defence, ...] = (
         '    if not ref or ref.startswith("-") or not ref.isprintable():',
         "    if not ref or not ref.isprintable():",
         "tests/worktrees/test_attacks.py::test_a_reference_that_could_be_an_option_is_refused",
+    ),
+    # What is believed of a worktree without asking git
+    _looks(
+        "files just written",
+        "a file that was written just before a look is read again",
+        "        return stamp[3] >= self.racy",
+        "        return stamp[3] < 0",
+        f"{_FINGERPRINTS}::test_a_write_that_leaves_all_times_as_they_were_is_seen_in_a_file_that_was_new",
+    ),
+    _looks(
+        "clock set back",
+        "nothing is believed across a clock that was set back",
+        "        return self.skew < since.skew - STEP_NS",
+        "        return False",
+        f"{_FINGERPRINTS}::test_a_clock_that_was_set_back_is_not_believed",
+    ),
+    _on("coder/worktrees/retakes.py")(
+        "ignore rules",
+        "a changed ignore rule is left to git",
+        "    return is_same and not any(is_rule(name) for name in _news(before, now).names)",
+        "    return is_same",
+        f"{_FINGERPRINTS}::test_what_git_finds_is_found_with_what_is_remembered",
     ),
     # What is left of agents
     _on("coder/processes/environment.py")(

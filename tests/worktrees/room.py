@@ -1,13 +1,14 @@
 """A repository, a worktree of it and the host's shadow of that worktree, as a session has them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coder.model.changes import FileDifference
 from coder.testing.repositories import make_repository
 from coder.worktrees import tree
 from coder.worktrees.checkout import write_back
+from coder.worktrees.fingerprints import Fingerprints
 from coder.worktrees.moves import Move
 from coder.worktrees.opening import open_worktree
 from coder.worktrees.shadow import Shadow
@@ -21,6 +22,10 @@ class Room:
     worktree: Path
     shadow: Shadow
     base: str
+
+    def without_memory(self) -> "Room":
+        """Git looks at everything each time."""
+        return replace(self, shadow=replace(self.shadow, fingerprints=None))
 
     async def differences(self) -> list[FileDifference]:
         """What the worktree holds now against the base."""
@@ -40,11 +45,16 @@ class Room:
 
 
 async def open_room(
-    folder: Path, files: dict[str, str | bytes], prepare: Callable[[Path], None] = lambda repo: None
+    folder: Path,
+    files: dict[str, str | bytes],
+    prepare: Callable[[Path], None] = lambda repo: None,
+    *,
+    fingerprints: Fingerprints | None = None,
 ) -> Room:
-    """`prepare` may change the repository before the worktree is made."""
+    """`prepare` may change the repository before the worktree is made. Snapshots are remembered as a host does it."""
     repo = make_repository(folder / "repo", files)
     prepare(repo)
     worktree = folder / "worktrees" / "session"
     opened = await open_worktree(repo, worktree, BRANCH, None, folder / "shadow.git")
-    return Room(repo, worktree, opened.shadow, opened.base_tree)
+    shadow = replace(opened.shadow, fingerprints=fingerprints or Fingerprints())
+    return Room(repo, worktree, shadow, opened.base_tree)

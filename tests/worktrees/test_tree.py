@@ -293,7 +293,7 @@ def written(room: Room) -> dict[str, int]:
 
 @pytest.mark.scenario("worktrees: Nothing has changed")
 async def test_a_snapshot_of_what_has_not_changed_writes_nothing(tmp_path: Path) -> None:
-    room = await open_room(tmp_path, SAMPLE)
+    room = (await open_room(tmp_path, SAMPLE)).without_memory()
     write_files(room.worktree, {"new.txt": "x\n"})
     first = await tree.snapshot(room.shadow)
     # the index that came with the worktree is written anew once, in a later second than its files
@@ -310,7 +310,7 @@ async def test_a_snapshot_of_what_has_not_changed_writes_nothing(tmp_path: Path)
 @pytest.mark.scenario("worktrees: Nothing has changed")
 @pytest.mark.parametrize("note", ["old", "torn", "none"])
 async def test_a_host_that_died_before_it_noted_the_tree_finds_the_right_one(tmp_path: Path, note: str) -> None:
-    room = await open_room(tmp_path, SAMPLE)
+    room = (await open_room(tmp_path, SAMPLE)).without_memory()
     first = await tree.snapshot(room.shadow)
     record = room.shadow.git_dir / "last-tree"
     old = record.read_text()
