@@ -34,6 +34,15 @@ class Door:
 
 
 @dataclass(frozen=True)
+class Together:
+    """Delays of what was written while the events of all viewers were being written, and how long that was."""
+
+    seconds: float
+    p50_us: float
+    p99_us: float
+
+
+@dataclass(frozen=True)
 class Seen:
     """What all viewers saw: every event, in order."""
 
@@ -44,6 +53,7 @@ class Seen:
     p99_us: float
     unread_bytes: int
     """What waits for viewers that do not read."""
+    together: Together
 
 
 @dataclass
@@ -70,7 +80,10 @@ class Viewers:
             told = json.loads(await self.lines.receive_until(b"\n", 4096))
         if told["complete"] != self.reading or told["disordered"] or told["events"] != self.reading * self.events:
             raise SystemExit(f"viewers did not see every event in order: {told}")
-        return Seen(told["events"], told["messages"], told["wall_s"], told["p50_us"], told["p99_us"], told["unread"])
+        together = Together(told["together_s"], told["together_p50_us"], told["together_p99_us"])
+        return Seen(
+            told["events"], told["messages"], told["wall_s"], told["p50_us"], told["p99_us"], told["unread"], together
+        )
 
 
 @asynccontextmanager

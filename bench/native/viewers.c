@@ -9,7 +9,8 @@
  * Prints "ready" when all are connected, then sends lines of its standard input, the first through the first viewer and so
  * on, waits until every viewer that reads has EVENTS events, prints one JSON object, and stays connected until its standard
  * input ends. `disordered` counts events whose number was not the one after the last; `wall_s` runs from the first event's
- * writing to the last one's arrival; `unread` is how many bytes wait for those that do not read.
+ * writing to the last one's arrival; `unread` is how many bytes wait for those that do not read. `together_s` is how long all
+ * viewers' events were written at once, from the latest first one to the earliest last one, and `together_p99_us` the delay then.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -32,9 +33,11 @@ struct viewer {
     unsigned char *data;
     size_t used, capacity;
     long events;
+    uint64_t first_written, last_written;
 };
 
 static double *delays;
+static uint64_t *written_at;
 static size_t delay_count;
 static long disordered, messages;
 static uint64_t bytes, first_written, last_arrived;
@@ -65,9 +68,14 @@ static void look_for_marks(struct viewer *viewer, const unsigned char *text, siz
         }
         if (number != (uint64_t)viewer->events) disordered++;
         viewer->events++;
+        if (!viewer->first_written) viewer->first_written = written;
+        viewer->last_written = written;
         if (!first_written) first_written = written;
         last_arrived = now;
-        if (delay_count < DELAYS) delays[delay_count++] = (double)(now - written) / 1e3;
+        if (delay_count < DELAYS) {
+            written_at[delay_count] = written;
+            delays[delay_count++] = (double)(now - written) / 1e3;
+        }
         text += MARK;
     }
 }
@@ -161,7 +169,10 @@ static int by_size(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static double quantile(double share) { return delay_count ? delays[(size_t)((double)(delay_count - 1) * share)] : 0; }
+static double quantile(double *values, size_t count, double share) {
+    qsort(values, count, sizeof *values, by_size);
+    return count ? values[(size_t)((double)(count - 1) * share)] : 0;
+}
 
 int main(int argc, char **argv) {
     if (argc != 6) return 2;
@@ -172,6 +183,7 @@ int main(int argc, char **argv) {
     struct viewer *all = calloc((size_t)count, sizeof *all);
     struct pollfd *polled = calloc((size_t)count, sizeof *polled);
     delays = malloc(DELAYS * sizeof *delays);
+    written_at = malloc(DELAYS * sizeof *written_at);
     for (int i = 0; i < count; i++) {
         dial(&all[i], atoi(argv[1]), argv[2]);
         if (hello) {
@@ -215,11 +227,23 @@ int main(int argc, char **argv) {
         int waiting = 0;
         if (!ioctl(all[i].socket, FIONREAD, &waiting)) unread += waiting;
     }
-    qsort(delays, delay_count, sizeof *delays, by_size);
+    uint64_t from = 0, until = UINT64_MAX;
+    for (int i = 0; i < readers; i++) {
+        if (all[i].first_written > from) from = all[i].first_written;
+        if (all[i].last_written < until) until = all[i].last_written;
+    }
+    double *together = malloc((delay_count + 1) * sizeof *together);
+    size_t together_count = 0;
+    for (size_t i = 0; i < delay_count; i++) {
+        if (written_at[i] >= from && written_at[i] <= until) together[together_count++] = delays[i];
+    }
     printf("{\"complete\":%d,\"events\":%ld,\"disordered\":%ld,\"messages\":%ld,\"bytes\":%llu,\"wall_s\":%.6f,"
-           "\"p50_us\":%.1f,\"p99_us\":%.1f,\"unread\":%ld}\n",
+           "\"p50_us\":%.1f,\"p99_us\":%.1f,\"unread\":%ld,"
+           "\"together_s\":%.3f,\"together_p50_us\":%.1f,\"together_p99_us\":%.1f}\n",
            complete, events, disordered, messages, (unsigned long long)bytes,
-           first_written ? (double)(last_arrived - first_written) / 1e9 : 0, quantile(.5), quantile(.99), unread);
+           first_written ? (double)(last_arrived - first_written) / 1e9 : 0, quantile(delays, delay_count, .5),
+           quantile(delays, delay_count, .99), unread, until > from ? (double)(until - from) / 1e9 : 0,
+           quantile(together, together_count, .5), quantile(together, together_count, .99));
     fflush(stdout);
     while (getline(&line, &capacity, stdin) > 0) {}
     return complete == readers && !disordered ? 0 : 1;
