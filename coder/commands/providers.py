@@ -7,13 +7,16 @@ import typer
 
 from coder.commands.calls import call, settings_of
 from coder.commands.reach import JsonFlag, group
-from coder.commands.shown import show
+from coder.commands.shown import show, show_one
 from coder.errors import InvalidInput
+from coder.model.pool import PoolShare
 from coder.model.providers import ProviderSnapshot
 from coder.model.values import Json
+from coder.protocol import ProviderPage
 from coder.providers.overrides import OverrideFile, parse_override, patched, save_overrides
 from coder.providers.registry import load_registry
 from coder.settings import inherited_environment
+from coder.terminal.text import memory, part, table, wait
 
 commands = group()
 providers = group("Agents that the host knows how to start.")
@@ -36,6 +39,13 @@ def refresh_providers(
     """Ask the agents again what they offer."""
     found = call(context, lambda client: client.refresh_providers(ids or None))
     show(as_json, found, ("ID", "LABEL", "STATUS", "VERSION", "SANDBOX", "NOTE"), _provider_row)
+
+
+@providers.command(name="pool")
+def show_pool(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """How often agents and sessions were ready, how long a wait that saved, what memory agents hold."""
+    page = call(context, lambda client: client.provider_page())
+    show_one(as_json, page, _pool_text(page))
 
 
 @providers.command(name="add")
@@ -80,3 +90,21 @@ def _provider_row(provider: ProviderSnapshot) -> Sequence[str]:
     state = "disabled" if not provider.enabled else provider.status if provider.installed else "not installed"
     note = provider.error or ("" if provider.installed else provider.install_hint)
     return (provider.id, provider.label, state, provider.version or "", provider.sandbox or "missing", note)
+
+
+def _pool_text(page: ProviderPage) -> str:
+    head = ("ID", "WARM", "AT WORK", "TURNS", "FOUND WARM", "WAIT WARM", "WAIT COLD", "MEMORY")
+    used = [provider for provider in page.items if provider.pool.warm or provider.pool.turns]
+    pool, spares = page.pool, page.spares
+    lines = [table(head, [_pool_row(provider.id, provider.pool) for provider in used]), ""] if used else []
+    held = f"they hold {memory(pool.resident_bytes)} of {memory(pool.memory_budget_bytes)}"
+    lines.append(f"{pool.warm} of at most {pool.limit} agents are warm; {held}")
+    ready = f"{part(spares.hit_rate)} of {spares.openings} opened sessions were ready"
+    waits = f"{wait(spares.hit_seconds)} to open one, {wait(spares.miss_seconds)} to open another"
+    lines.append(f"{ready}: {waits}" if spares.openings else "no session was opened yet")
+    return "\n".join(lines)
+
+
+def _pool_row(id: str, pool: PoolShare) -> Sequence[str]:
+    counts = str(pool.warm), str(pool.leased), str(pool.turns), part(pool.hit_rate)
+    return id, *counts, wait(pool.warm_wait_seconds), wait(pool.cold_wait_seconds), memory(pool.resident_bytes)

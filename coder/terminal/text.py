@@ -1,5 +1,6 @@
 """Text as a terminal may show it: nothing that an agent wrote reaches it raw."""
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
@@ -34,6 +35,28 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def moment(time: datetime) -> str:
     """A time where the terminal is, to the second."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def part(figure: float | None) -> str:
+    """A part of a whole as percents; what is not all of it is not called so."""
+    return "-" if figure is None else f"{math.floor(figure * 100 + 1e-9)} %"
+
+
+def wait(seconds: float | None) -> str:
+    """A time that somebody waits, which may be very short."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else "< 1 ms"
+    return f"{seconds:.1f} s"
+
+
+def memory(bytes: int | None) -> str:
+    """So much memory, in the unit that reads best."""
+    if bytes is None:
+        return "-"
+    mebi = bytes / 2**20
+    return f"{mebi:.0f} MiB" if mebi < 1000 else f"{mebi / 1024:.1f} GiB"
 
 
 def _spelled(character: str) -> str:

@@ -56,6 +56,11 @@ async def test_a_prompt_is_shown_and_its_change_applied(tmp_path: Path, database
         done = await coder(*at(live), "prompt", "--project", str(repository), "--agent", "demo", "--allow", *words)
         assert (done.code, "Hello" in done.out) == (0, True), done
         assert "notes.md" in done.err
+        pool = await coder(*at(live), "providers", "pool")
+        row = next(line for line in pool.out.splitlines() if line.startswith("demo "))
+        assert row.split()[:6] == ["demo", "1", "0", "1", "0", "%"], pool
+        assert "1 of at most 10 agents are warm; they hold" in pool.out
+        assert "0 % of 1 opened sessions were ready" in pool.out
         session = done.err.split()[1]
         listed = await coder(*at(live), "changes", "list", session, "--json")
         change = orjson.loads(listed.out)

@@ -5,9 +5,13 @@ import { Button, Spinner, Trouble } from "./controls.tsx";
 import type { ProviderSnapshot } from "./protocol.ts";
 import { enableProvider, probeProviders, refreshProviders } from "./providers.ts";
 import { dismiss, usePane } from "./store.ts";
+import { HostWarmth, Warmth } from "./warmth.tsx";
 import { clockOf, countOf } from "./words.ts";
 
 const AddAgent = lazy(() => import("./add-agent.tsx"));
+/** Milliseconds after which figures are asked for anew while somebody looks at them. */
+const ANEW = 5_000;
+
 const Diagnose = lazy(() => import("./diagnose.tsx"));
 
 /** Every provider: is it there, signed in, usable; and if not, what to do. */
@@ -16,13 +20,19 @@ export function Agents() {
   const deed = usePane((state) => state.deeds["probe"]);
   const trouble = usePane((state) => state.deeds["providers"]);
   const [isAdding, setAdding] = useState(false);
-  useEffect(() => void refreshProviders(), []);
+  useEffect(() => {
+    void refreshProviders();
+    const timer = setInterval(() => {
+      if (!document.hidden && usePane.getState().link.state === "online") void refreshProviders();
+    }, ANEW);
+    return () => clearInterval(timer);
+  }, []);
   const hasOthers = providers?.some(({ id, usable }) => usable && id !== "demo") ?? true;
   return (
     <div className="h-full overflow-y-auto">
       <div className="mx-auto flex max-w-[52rem] flex-col gap-4 px-4 py-6 sm:px-8">
-        <div className="flex items-end gap-3">
-          <div className="flex-1">
+        <div className="flex flex-wrap items-end gap-3">
+          <div className="min-w-64 flex-1">
             <h1 className="text-xl font-semibold tracking-tight">Agents</h1>
             <p className="mt-1 text-soft">What this host can put to work, and what is missing where it cannot.</p>
           </div>
@@ -41,6 +51,7 @@ export function Agents() {
             in a session and say hello. To put a real agent to work, install one of those below by its line, then press Refresh.
           </p>
         )}
+        <HostWarmth />
         <Suspense>{isAdding && <AddAgent onClose={() => setAdding(false)} />}</Suspense>
         {providers === null ? (
           <p className="flex items-center gap-2 text-faint">
@@ -112,6 +123,7 @@ function ProviderRow({ provider }: { provider: ProviderSnapshot }) {
           </Button>
         </span>
       </div>
+      <Warmth pool={provider.pool} />
       {provider.error && provider.installed && <p className="text-xs text-bad [overflow-wrap:anywhere]">{provider.error}</p>}
       {!provider.installed &&
         (provider.install_hint ? (

@@ -28,7 +28,7 @@ import type {
   PermissionRequest,
   Problem,
   Project,
-  ProviderSnapshot,
+  ProviderPage,
   RejectChange,
   RejectChanges,
   Review,
@@ -182,10 +182,8 @@ export const api = {
   settleComment: (id: string, status: Exclude<CommentStatus, "outdated">) =>
     call<Comment>("PATCH", `/api/comments/${part(id)}`, { status }),
   sendReview: (id: string, body: Review, key: string) => call<Task>("POST", `/api/sessions/${part(id)}/review`, body, key),
-  providers: async (force = false) =>
-    (await call<Page<ProviderSnapshot>>("GET", `/api/providers/snapshot${force ? "?force=1" : ""}`)).items,
-  refreshProviders: async (ids: string[] | null) =>
-    (await call<Page<ProviderSnapshot>>("POST", "/api/providers/refresh", { providers: ids })).items,
+  providers: () => call<ProviderPage>("GET", "/api/providers/snapshot"),
+  refreshProviders: (ids: string[] | null) => call<ProviderPage>("POST", "/api/providers/refresh", { providers: ids }),
   diagnostic: (id: string) => call<Diagnostic>("GET", `/api/providers/${part(id)}/diagnostic`),
   enableProvider: (id: string, enabled: boolean) =>
     call<unknown>("PATCH", "/api/providers/config?merge=fields", { providers: { [id]: { enabled } } }),

@@ -2,7 +2,7 @@
 
 import { api } from "./api.ts";
 import { byId } from "./fold.ts";
-import type { ProviderSnapshot } from "./protocol.ts";
+import type { ProviderPage } from "./protocol.ts";
 import { doing, usePane } from "./store.ts";
 
 const { getState: pane, setState: set } = usePane;
@@ -29,9 +29,10 @@ export async function refreshProviders(): Promise<void> {
 
 export const probeProviders = (id: string | null) =>
   doing(id === null ? "probe" : `probe:${id}`, async () => {
-    const found = byId(await api.refreshProviders(id === null ? null : [id]));
+    const page = await api.refreshProviders(id === null ? null : [id]);
+    const found = byId(page.items);
     const known = pane().providers ?? [];
-    noteProviders(known.length ? known.map((one) => found[one.id] ?? one) : Object.values(found));
+    noteProviders({ ...page, items: known.length ? known.map((one) => found[one.id] ?? one) : page.items });
   });
 
 export const enableProvider = (id: string, enabled: boolean) =>
@@ -40,8 +41,8 @@ export const enableProvider = (id: string, enabled: boolean) =>
     noteProviders(await api.providers());
   });
 
-function noteProviders(providers: readonly ProviderSnapshot[]): void {
-  set({ providers });
+function noteProviders({ items: providers, pool, spares }: ProviderPage): void {
+  set({ providers, warmth: { pool, spares } });
   clearTimeout(providerTimer);
   if (providers.some((provider) => provider.status === "loading" && provider.enabled)) {
     providerTimer = setTimeout(() => void refreshProviders(), PROVIDERS_EVERY);

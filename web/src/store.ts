@@ -5,7 +5,7 @@ import { create } from "zustand";
 
 import { Refusal, wordsOf } from "./api.ts";
 import { activityOf, byId, type Activity, type Facts, type Standing, type View } from "./fold.ts";
-import type { Change, Problem, Project, PromptFrame, ProviderSnapshot, Session } from "./protocol.ts";
+import type { Change, Problem, Project, PromptFrame, ProviderPage, ProviderSnapshot, Session } from "./protocol.ts";
 import type { Link } from "./socket.ts";
 
 /** A session that is followed but not looked at: its rows are kept current, its story is not. */
@@ -38,6 +38,8 @@ export interface Pane {
   projects: readonly Project[];
   sessions: readonly Session[];
   providers: readonly ProviderSnapshot[] | null;
+  /** What the host keeps ready, as it was when the providers were asked for last. */
+  warmth: Pick<ProviderPage, "pool" | "spares"> | null;
   pulses: Readonly<Record<string, Pulse>>;
   views: Readonly<Record<string, View>>;
   gone: Readonly<Record<string, string>>;
@@ -52,6 +54,7 @@ export const usePane = create<Pane>(() => ({
   projects: [],
   sessions: [],
   providers: null,
+  warmth: null,
   pulses: {},
   views: {},
   gone: {},

@@ -64,6 +64,23 @@ export function countOf(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
+/** A part of a whole; what is not all of it is not called so. */
+export function partOf(part: number): string {
+  return `${Math.floor(part * 100 + 1e-9)} %`;
+}
+
+/** A time that somebody waits, which may be very short. */
+export function waitOf(seconds: number): string {
+  if (seconds < 0.001) return "< 1 ms";
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  return seconds < 10 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds)} s`;
+}
+
+export function memoryOf(bytes: number): string {
+  const mebi = bytes / 2 ** 20;
+  return mebi < 1000 ? `${Math.round(mebi)} MiB` : `${(mebi / 1024).toFixed(1)} GiB`;
+}
+
 export function tokensOf(tokens: number): string {
   return compact.format(tokens);
 }
