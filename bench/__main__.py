@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anyio
 
-from bench import changes, dispatch, memory, opening, pane, queues, relay, scale, spawn, storage, warm
+from bench import changes, dispatch, fairness, memory, opening, pane, queues, relay, scale, spawn, storage, warm
 from bench.native_programs import compile_programs
 from bench.results import write_results
 from bench.rows import Row, as_json, as_table
@@ -19,6 +19,7 @@ BENCHES = {
     "changes": changes.measure,
     "opening": opening.measure,
     "scale": scale.measure,
+    "fairness": fairness.measure,
     "memory": memory.measure,
     "spawn": spawn.measure,
     "pane": pane.measure,

@@ -46,12 +46,12 @@ async def _viewers(stage: Stage, programs: Programs) -> Row:
     async with open_viewers(programs, await host_door(stage, [session]), 2, SHORT) as few:
         await few.send([host_prompt(session, wish)])
         await few.seen()
-    await _until_idle(stage, session.id)
+    await stage.until_idle(session)
     before = resident_kib(stage.host.pid)
     async with open_viewers(programs, await host_door(stage, [session]), VIEWERS, SHORT) as many:
         await many.send([host_prompt(session, wish)])
         await many.seen()
-        await _until_idle(stage, session.id)
+        await stage.until_idle(session)
         each = (resident_kib(stage.host.pid) - before) / VIEWERS
     return Row("memory", "host, per viewer", "KiB", each, target=VIEWER_TARGET, met=each <= VIEWER_TARGET)
 
@@ -64,7 +64,7 @@ async def _growth(programs: Programs, *, stalled: int) -> float:
             async with open_viewers(programs, await host_door(stage, [session]), 1, SHORT) as first:
                 await first.send([host_prompt(session, f"burst {SHORT} {SIZE}")])
                 await first.seen()
-            await _until_idle(stage, session.id)
+            await stage.until_idle(session)
             door = await host_door(stage, [session])
             async with open_viewers(programs, door, 1 + stalled, EVENTS, stalled=stalled) as viewers:
                 before = _start_peak(stage.host.pid)
@@ -74,12 +74,6 @@ async def _growth(programs: Programs, *, stalled: int) -> float:
             if stalled and not seen.unread_bytes:
                 raise SystemExit("memory: the viewer that should not read was sent nothing")
             return grown
-
-
-async def _until_idle(stage: Stage, session_id: str) -> None:
-    """Until the newest turn has ended in every respect."""
-    page = await stage.client.tasks(session_id=session_id, limit=1)
-    await stage.client.wait_for_task(page.items[0].id)
 
 
 def _start_peak(pid: int) -> int:

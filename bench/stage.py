@@ -29,6 +29,11 @@ class Stage:
             await self.client.warm(session.id, agent)
         return session
 
+    async def until_idle(self, session: Session) -> None:
+        """Until the newest turn of a session has ended in every respect."""
+        page = await self.client.tasks(session_id=session.id, limit=1)
+        await self.client.wait_for_task(page.items[0].id)
+
 
 @asynccontextmanager
 async def open_stage(
