@@ -334,6 +334,27 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
 );
 
 -- Whoever inserts a task wakes the dispatcher, in the same transaction. The payload is a hint; the row is the truth.
+-- A few records of one session, in one round trip. 'elsewhere': the journal does not stand just before the first. 'refused': a row is not
+-- taken, for reasons that are about the row itself; the numbers are taken then, and the rows are the caller's to store.
+CREATE OR REPLACE FUNCTION append_events(
+    journal text, before bigint, seqs bigint[], times timestamptz[], agents text[], task_ids text[], bodies json[]
+) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE sessions SET last_seq = before + cardinality(seqs), updated_at = now() WHERE id = journal AND last_seq = before;
+    IF NOT FOUND THEN
+        RETURN 'elsewhere';
+    END IF;
+    BEGIN
+        INSERT INTO events (session_id, seq, at, agent, task_id, event)
+            SELECT journal, n.* FROM unnest(seqs, times, agents, task_ids, bodies) AS n;
+    EXCEPTION
+        WHEN feature_not_supported OR data_exception OR integrity_constraint_violation OR with_check_option_violation
+            OR program_limit_exceeded OR plpgsql_error THEN
+            RETURN 'refused';
+    END;
+    RETURN 'stored';
+END $$;
+
 CREATE OR REPLACE FUNCTION notify_tasks_new() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('tasks_new', NEW.id);

@@ -15,7 +15,6 @@ from coder.errors import (
     Conflict,
     IdempotencyMismatch,
     InvalidInput,
-    TooMany,
     Unavailable,
     WrongState,
 )
@@ -148,9 +147,10 @@ class Dispatcher:
             **wish.model_dump(exclude={"type", "id"}), id=new_id("tsk"), state=TaskState.PENDING, created_at=now()
         )
         async with self._journal.commit(wish.session_id) as commit:
-            stored = await tasks.insert(commit.connection, task, idempotency_key=idempotency_key)
+            stored = await tasks.insert(
+                commit.connection, task, idempotency_key=idempotency_key, max_waiting=self._max_queue
+            )
             if stored.id == task.id:
-                await self._refuse_long_queue(commit, wish.session_id)
                 if wish.when == "interrupt":
                     stored = await _placed_first(commit, stored)
                 commit.append(TaskQueued(task=stored), agent=stored.agent, task_id=stored.id)
@@ -352,10 +352,6 @@ class Dispatcher:
         for attachment in wish.attachments:
             if refused := _refused_by(row, attachment):
                 raise InvalidInput(f"{row.label} takes no {refused}: {attachment.name}", code="attachment_not_taken")
-
-    async def _refuse_long_queue(self, commit: Commit, session_id: str) -> None:
-        if await tasks.waiting_count(commit.connection, session_id) > self._max_queue:
-            raise TooMany(f"{self._max_queue} prompts wait in this session already", code="queue_full")
 
     async def _cancel_turns(self, session_id: str) -> None:
         for turn in self._turns_of(session_id):

@@ -23,9 +23,12 @@ _COLUMNS = ("session_id", "seq", "at", "agent", "task_id", "event")
 
 END = 2**63 - 1
 """Behind every number."""
+FEW = 16
+"""Records of one session up to which one statement is quicker than COPY in a savepoint."""
 
 REFUSED = frozenset({"0A", "22", "23", "44", "54", "P0"})
-"""Classes of SQLSTATE that are about the row itself: unsupported, data, constraint, view, limit, trigger."""
+"""Classes of SQLSTATE that are about the row itself: unsupported, data, constraint, view, limit, trigger.
+`append_events` in schema.sql has the same."""
 
 
 class NewRecord(NamedTuple):
@@ -64,8 +67,17 @@ Substitute = Callable[[str, NewRecord, PostgresError], NewRecord]
 async def copy_records(
     c: Connection, session_id: str, records: Sequence[NewRecord], substitute: Substitute | None = None
 ) -> list[NewRecord]:
-    """`copy_batches` for one session."""
-    return (await copy_batches(c, {session_id: records}, substitute)).get(session_id, [])
+    """`copy_batches` for one session. A few records take one round trip instead of four."""
+    if substitute is None or not 0 < len(records) <= FEW:
+        return (await copy_batches(c, {session_id: records}, substitute)).get(session_id, [])
+    _check_contiguous(session_id, records)
+    columns = [list(column) for column in zip(*records, strict=True)]
+    outcome = await c.fetchval(sql("append_events"), session_id, records[0].seq - 1, *columns)
+    if outcome == "elsewhere":
+        await _explain_refusal(c, {session_id: records})
+    if outcome != "refused":
+        return []
+    return [record for _, record in await _copy_around(c, [(session_id, record) for record in records], substitute)]
 
 
 async def copy_batches(

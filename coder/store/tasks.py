@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 from asyncpg import Connection, ForeignKeyViolationError, Record
 
-from coder.errors import InvalidInput
+from coder.errors import InvalidInput, TooMany
+from coder.model.sessions import SessionState
 from coder.model.tasks import ENDED, TRANSITIONS, Fault, Task, TaskState, Usage
 from coder.model.values import Value
 from coder.protocol import Page
@@ -14,7 +15,9 @@ from coder.store.rows import found, wrong_state
 from coder.store.statements import sql
 
 
-async def insert(c: Connection, task: Task, *, idempotency_key: str | None = None) -> Task:
+async def insert(
+    c: Connection, task: Task, *, idempotency_key: str | None = None, max_waiting: int | None = None
+) -> Task:
     """Accept a task; whoever listens on `tasks_new` hears of it at commit.
 
     A key that this session used before gives the task it stands for: its id differs from `task.id`, and the caller
@@ -22,15 +25,18 @@ async def insert(c: Connection, task: Task, *, idempotency_key: str | None = Non
 
     Raises:
         NotFound: the session is gone. WrongState: it is not open. InvalidInput: the parent task is not there.
+        TooMany: `max_waiting` wait in the session already.
     """
     try:
-        row = await c.fetchrow(sql("insert_task"), *_columns(task), idempotency_key, task.created_at)
+        row = await c.fetchrow(sql("insert_task"), *_columns(task), idempotency_key, task.created_at, max_waiting)
     except ForeignKeyViolationError as error:
         raise InvalidInput(f"no such parent task: {task.parent_task_id}", field="parent_task_id") from error
     if row is None and idempotency_key is not None:
         row = await c.fetchrow(sql("find_task_by_key"), task.session_id, idempotency_key)
     if row is None:
         session = await sessions.get(c, task.session_id)
+        if session.state is SessionState.OPEN:
+            raise TooMany(f"{max_waiting} prompts wait in this session already", code="queue_full")
         raise wrong_state("session", session.id, session.state, ["open"])
     return _read(row)
 
@@ -60,12 +66,12 @@ async def list_page(
     return page_of("tasks", rows, limit, _read, "ordinal")
 
 
-async def claim(c: Connection, owner: str, *, busy_sessions: Collection[str] = ()) -> Task | None:
+async def claim(c: Connection, owner: str) -> Task | None:
     """Take the oldest pending task of an open session that has nothing running; None where there is none.
 
     No two claimers get the same task, and the tasks of one session are given out in the order they were accepted.
     """
-    row = await c.fetchrow(sql("claim_task"), owner, list(busy_sessions))
+    row = await c.fetchrow(sql("claim_task"), owner)
     return _read(row) if row else None
 
 
@@ -177,11 +183,6 @@ async def running_of_other_runs(c: Connection, run_id: str) -> tuple[Task, ...]:
 async def unsent_of_run(c: Connection, run_id: str) -> tuple[Task, ...]:
     """What a run has claimed and said to no agent yet, in the order it was accepted."""
     return tuple(_read(row) for row in await c.fetch(sql("unsent_tasks_of_run"), run_id))
-
-
-async def waiting_count(c: Connection, session_id: str) -> int:
-    """How many tasks of a session wait."""
-    return int(await c.fetchval(sql("count_waiting_tasks"), session_id))
 
 
 _WAITING = (TaskState.PENDING, TaskState.BLOCKED)

@@ -5,6 +5,10 @@ FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n (session_id, before, la
 WHERE s.id = n.session_id AND s.last_seq = n.before
 RETURNING s.id;
 
+-- name: append_events
+-- Take the next numbers of one journal and store a few records under them.
+SELECT append_events($1, $2, $3, $4, $5, $6, $7);
+
 -- name: last_seqs
 -- Where the journals of these sessions stand.
 SELECT id, last_seq FROM sessions WHERE id = ANY ($1::text[]);

@@ -1,22 +1,23 @@
 -- name: insert_task
--- Accept a task into an open session; no row when its key was used before or the session is not open.
+-- Accept a task into an open session; no row when its key was used before, the session is not open or too many wait there.
 INSERT INTO tasks (
     id, session_id, parent_task_id, agent, model, mode_id, thinking_option_id, feature_values, attachments, input,
     state, idempotency_key, created_at
 )
 SELECT $1, s.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
 FROM sessions s
-WHERE s.id = $2 AND s.state = 'open'
+WHERE s.id = $2
+  AND s.state = 'open'
+  AND (
+      $14::bigint IS NULL
+      OR (SELECT count(*) FROM tasks w WHERE w.session_id = $2 AND w.state IN ('pending', 'blocked')) < $14
+  )
 ON CONFLICT (session_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
 RETURNING *;
 
 -- name: find_task_by_key
 -- The task that a key stands for.
 SELECT * FROM tasks WHERE session_id = $1 AND idempotency_key = $2;
-
--- name: count_waiting_tasks
--- How many of a session's tasks wait.
-SELECT count(*) FROM tasks WHERE session_id = $1 AND state IN ('pending', 'blocked');
 
 -- name: get_task
 -- One task.
@@ -53,7 +54,6 @@ WITH chosen AS (
     JOIN sessions s ON s.id = t.session_id
     WHERE t.state = 'pending'
       AND s.state = 'open'
-      AND t.session_id <> ALL ($2::text[])
       AND NOT EXISTS (SELECT FROM tasks r WHERE r.session_id = t.session_id AND r.state = 'running')
       AND NOT EXISTS (SELECT FROM worktree_setups u WHERE u.session_id = t.session_id AND u.holds)
       AND NOT EXISTS (
