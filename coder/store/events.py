@@ -67,17 +67,8 @@ Substitute = Callable[[str, NewRecord, PostgresError], NewRecord]
 async def copy_records(
     c: Connection, session_id: str, records: Sequence[NewRecord], substitute: Substitute | None = None
 ) -> list[NewRecord]:
-    """`copy_batches` for one session. A few records take one round trip instead of four."""
-    if substitute is None or not 0 < len(records) <= FEW:
-        return (await copy_batches(c, {session_id: records}, substitute)).get(session_id, [])
-    _check_contiguous(session_id, records)
-    columns = [list(column) for column in zip(*records, strict=True)]
-    outcome = await c.fetchval(sql("append_events"), session_id, records[0].seq - 1, *columns)
-    if outcome == "elsewhere":
-        await _explain_refusal(c, {session_id: records})
-    if outcome != "refused":
-        return []
-    return [record for _, record in await _copy_around(c, [(session_id, record) for record in records], substitute)]
+    """`copy_batches` for one session."""
+    return (await copy_batches(c, {session_id: records}, substitute)).get(session_id, [])
 
 
 async def copy_batches(
@@ -97,6 +88,10 @@ async def copy_batches(
         return {}
     for id, records in filled.items():
         _check_contiguous(id, records)
+    if substitute is not None and len(filled) == 1:
+        [(id, records)] = filled.items()
+        if len(records) <= FEW:
+            return {id: await _append_few(c, id, records, substitute)}
     before = [records[0].seq - 1 for records in filled.values()]
     last = [records[-1].seq for records in filled.values()]
     moved = await c.fetch(sql("move_last_seqs"), list(filled), before, last)
@@ -161,6 +156,18 @@ async def all_last_seqs(c: Connection) -> dict[str, int]:
 
 
 _Row = tuple[str, NewRecord]
+
+
+async def _append_few(
+    c: Connection, session_id: str, records: Sequence[NewRecord], substitute: Substitute
+) -> list[NewRecord]:
+    columns = [list(column) for column in zip(*records, strict=True)]
+    outcome = await c.fetchval(sql("append_events"), session_id, records[0].seq - 1, *columns)
+    if outcome == "elsewhere":
+        await _explain_refusal(c, {session_id: records})
+    if outcome != "refused":
+        return []
+    return [record for _, record in await _copy_around(c, [(session_id, record) for record in records], substitute)]
 
 
 async def _copy(c: Connection, rows: Sequence[_Row]) -> None:
