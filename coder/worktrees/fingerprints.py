@@ -10,7 +10,7 @@ from coder.model.changes import FileDifference
 from coder.worktrees.looks import RACY_NS, Look, Moment
 from coder.worktrees.objects import Content
 
-FILE_LIMIT = 1_000
+FILE_LIMIT = 2_000
 """Files and folders of a worktree above which git is faster."""
 
 TOTAL_LIMIT = 20_000

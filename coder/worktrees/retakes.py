@@ -45,20 +45,7 @@ _ODD = re.compile(rb"[:\\]")
 
 
 @dataclass(frozen=True)
-class View:
-    """A worktree as it was found before anybody else looked at it.
-
-    `before` is what is remembered, where the look could be compared with it.
-    """
-
-    look: Look
-    deciders: tuple[bytes | None, ...]
-    before: Fingerprint | None
-    known: Fingerprints
-
-
-@dataclass(frozen=True)
-class _News:
+class News:
     """How a look differs from what is remembered: files by name, and folders that are new."""
 
     doubtful: frozenset[bytes]
@@ -69,6 +56,20 @@ class _News:
     @property
     def names(self) -> frozenset[bytes]:
         return self.doubtful | self.gone | self.added
+
+
+@dataclass(frozen=True)
+class View:
+    """A worktree as it was found before anybody else looked at it.
+
+    `before` is what is remembered and `news` what is new to that, where the look could be compared with it.
+    """
+
+    known: Fingerprints
+    look: Look
+    deciders: tuple[bytes | None, ...]
+    before: Fingerprint | None = None
+    news: News | None = None
 
 
 async def take_view(shadow: Shadow) -> View | None:
@@ -84,16 +85,16 @@ async def take_view(shadow: Shadow) -> View | None:
         # with what is new in it the next look may come to an end
         known.drop(shadow.git_dir, ignored=ignored, rest=LONG_REST if ignored <= hint else 0)
     except (Unclear, OSError):
-        known.drop(shadow.git_dir, ignored=hint)
+        known.drop(shadow.git_dir, ignored=hint, rest=SHORT_REST)
     return None
 
 
 async def retake(shadow: Shadow, view: View) -> str | None:
     """The tree of the worktree as it is now; None where git has to look."""
-    if view.before is None:
+    if view.before is None or view.news is None:
         return None
     try:
-        kept = await _retake(shadow, view, view.before)
+        kept = await _retake(shadow, view, view.before, view.news)
     except (Unclear, CoderError, OSError, ValueError):
         return None
     view.known.keep(shadow.git_dir, kept)
@@ -111,18 +112,20 @@ async def remember(shadow: Shadow, view: View, tree: str) -> None:
         view.known.drop(shadow.git_dir, rest=SHORT_REST)
 
 
-async def _retake(shadow: Shadow, view: View, before: Fingerprint) -> Fingerprint:
-    look, ignored, news = view.look, before.ignored, _news(before.look, view.look)
+async def _retake(shadow: Shadow, view: View, before: Fingerprint, news: News) -> Fingerprint:
+    look, ignored = view.look, before.ignored
     if news.added or news.gone or news.folders:
         folders = frozenset(folder + b"/" for folder in news.folders)
         found = await _find_ignored(shadow, news.added | news.gone | folders)
-        if found & news.gone:
+        if any(name in found or name + b"/" in found for name in news.gone):
             raise Unclear("known though it would be ignored")
         ignored, look = ignored | found, look.without(found)
         news = _news(before.look, look)
     if len(news.names) > _READ_FILES or len(ignored) > view.known.file_limit or not all(map(_is_plain, news.added)):
         raise Unclear("to be left to git")
     kept = replace(before, look=look, ignored=ignored)
+    if not news.names:
+        return kept
     read = await run_in_thread(lambda: _read(shadow, kept, news))
     if not read and not news.gone:
         return kept
@@ -156,16 +159,19 @@ def _view(shadow: Shadow, known: Fingerprints, before: Fingerprint | None, hint:
     index = shadow.git_dir / "index"
     if index.exists() and index.stat().st_size > _INDEX_BYTES * known.file_limit:
         raise TooMany(())
+    if removed_submodules(shadow):
+        raise Unclear("a submodule was removed")
     moment = known.moment()
     deciders = _deciders(shadow)
     if before and before.deciders == deciders and not moment.is_set_back(before.look.moment):
         look = take_look(shadow.worktree, moment, before=before.look, skipped=before.ignored, limit=known.file_limit)
-        if _is_comparable(before.look, look):
-            return View(look, deciders, before, known)
+        news = _news(before.look, look)
+        if _is_comparable(before.look, look, news):
+            return View(known, look, deciders, before, news)
     elif filesystem(shadow.worktree) not in STAMPED:
         raise Unclear("no filesystem whose times can be believed")
     look = take_look(shadow.worktree, moment, skipped=hint, limit=known.file_limit)
-    return View(look, deciders, None, known)
+    return View(known, look, deciders)
 
 
 def _deciders(shadow: Shadow) -> tuple[bytes | None, ...]:
@@ -186,20 +192,20 @@ def _content(place: Path) -> bytes | None:
     return content
 
 
-def _is_comparable(before: Look, now: Look) -> bool:
+def _is_comparable(before: Look, now: Look, news: News) -> bool:
     """Whether the same is ignored, and no ignored folder has been opened or closed."""
     is_same = all(now.closed.get(name, mode) == mode for name, mode in before.closed.items())
-    return is_same and not any(is_rule(name) for name in _news(before, now).names)
+    return is_same and not any(is_rule(name) for name in news.names)
 
 
-def _news(before: Look, now: Look) -> _News:
+def _news(before: Look, now: Look) -> News:
     doubtful = frozenset(
         name
         for name, stamp in now.files.items()
         if (old := before.files.get(name)) is not None and (old != stamp or before.moment.is_racy(stamp))
     )
     gone, added = before.files.keys() - now.files.keys(), now.files.keys() - before.files.keys()
-    return _News(doubtful, frozenset(gone), frozenset(added), frozenset(now.folders.keys() - before.folders.keys()))
+    return News(doubtful, frozenset(gone), frozenset(added), frozenset(now.folders.keys() - before.folders.keys()))
 
 
 async def _find_ignored(shadow: Shadow, names: Iterable[bytes]) -> frozenset[bytes]:
@@ -221,10 +227,8 @@ def _is_plain(name: bytes) -> bool:
     return _PLAIN.fullmatch(name) is not None and _ODD.search(name) is None
 
 
-def _read(shadow: Shadow, kept: Fingerprint, news: _News) -> dict[bytes, tuple[Entry, Object]]:
+def _read(shadow: Shadow, kept: Fingerprint, news: News) -> dict[bytes, tuple[Entry, Object]]:
     """The files that are not as the tree has them."""
-    if removed_submodules(shadow):
-        raise Unclear("a submodule was removed")
     read: dict[bytes, tuple[Entry, Object]] = {}
     with open_root(shadow.worktree) as root:
         for name in news.doubtful | news.added:
@@ -240,7 +244,7 @@ def _read(shadow: Shadow, kept: Fingerprint, news: _News) -> dict[bytes, tuple[E
     return read
 
 
-def _made(shadow: Shadow, kept: Fingerprint, news: _News, read: Mapping[bytes, tuple[Entry, Object]]) -> Made:
+def _made(shadow: Shadow, kept: Fingerprint, news: News, read: Mapping[bytes, tuple[Entry, Object]]) -> Made:
     if unlisted(shadow.worktree, read, shadow.git_dir / "unlisted"):
         raise Unclear("something beside them cannot be taken")
     wanted: dict[bytes, Entry | None] = dict.fromkeys(news.gone)

@@ -219,7 +219,7 @@ DEFENCES: tuple[Defence, ...] = (
     _on("coder/worktrees/retakes.py")(
         "ignore rules",
         "a changed ignore rule is left to git",
-        "    return is_same and not any(is_rule(name) for name in _news(before, now).names)",
+        "    return is_same and not any(is_rule(name) for name in news.names)",
         "    return is_same",
         f"{_FINGERPRINTS}::test_what_git_finds_is_found_with_what_is_remembered",
     ),
