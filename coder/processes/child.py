@@ -15,6 +15,7 @@ import anyio
 
 from coder.errors import AgentDied, AgentUnavailable
 from coder.processes import sweep
+from coder.processes.census import Census
 from coder.processes.confinement import Confinement
 from coder.processes.environment import find_program
 from coder.processes.exit import ExitWatch
@@ -61,11 +62,19 @@ class ChildSpec:
 class Child:
     """A running program in its own session. Made by `Supervisor.open_child`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], spec: ChildSpec, tag: str, threads: anyio.CapacityLimiter):
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        spec: ChildSpec,
+        tag: str,
+        threads: anyio.CapacityLimiter,
+        census: Census,
+    ) -> None:
         self.pid = process.pid
         self._spec = spec
         self._tag = tag
         self._threads = threads
+        self._census = census
         self._stdin = PipeWriter(_taken(process.stdin), spec.write_timeout)
         self._stdout = PipeReader(_taken(process.stdout))
         self._lines = LineReader(self._stdout, spec.line_limit)
@@ -216,8 +225,7 @@ class Child:
 
     async def resident_bytes(self) -> int:
         """How much memory the program and everything it started hold now; 0 where that cannot be told."""
-        owned = await self._find(frozenset())
-        return await anyio.to_thread.run_sync(sweep.resident_bytes, owned, limiter=self._threads)
+        return await self._census.resident_bytes(self._tag)
 
     def _signal_group(self, number: signal.Signals) -> None:
         # where /proc is missing the group is all that can be reached: what left it is not found there
@@ -233,13 +241,13 @@ class Child:
 
 
 @asynccontextmanager
-async def run_child(spec: ChildSpec, tag: str, threads: anyio.CapacityLimiter) -> AsyncGenerator[Child]:
+async def run_child(spec: ChildSpec, tag: str, threads: anyio.CapacityLimiter, census: Census) -> AsyncGenerator[Child]:
     """Start a child that carries `tag`; leaving stops it and everything it started.
 
     Raises:
         AgentUnavailable: the program or the folder is missing, or the system refuses to start it.
     """
-    child = Child(_spawn(spec, tag), spec, tag, threads)
+    child = Child(_spawn(spec, tag), spec, tag, threads, census)
     logger.debug("child started", extra={"pid": child.pid, "program": spec.argv[0]})
     try:
         yield child

@@ -16,6 +16,7 @@ import anyio
 
 from coder.errors import HostConfigError
 from coder.processes import sweep
+from coder.processes.census import Census
 from coder.processes.child import Child, ChildSpec, run_child
 from coder.processes.exit import ExitWatch
 
@@ -34,6 +35,7 @@ class Supervisor:
         self._tag = tag
         self._numbers = itertools.count(1)
         self._threads = anyio.CapacityLimiter(2)
+        self._census = Census(tag, self._threads)
 
     def open_child(self, spec: ChildSpec) -> AbstractAsyncContextManager[Child]:
         """Start a program; leaving the context stops it and everything it started.
@@ -41,7 +43,7 @@ class Supervisor:
         Raises:
             AgentUnavailable: the program or the folder is missing, or the system refuses to start it.
         """
-        return run_child(spec, f"{self._tag}:{next(self._numbers)}", self._threads)
+        return run_child(spec, f"{self._tag}:{next(self._numbers)}", self._threads, self._census)
 
 
 @asynccontextmanager

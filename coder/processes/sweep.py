@@ -59,16 +59,30 @@ def find_owned(tag: str, *, leader: int | None = None, known: Collection[Identit
     return frozenset(Identity(pid, rows[pid].started) for pid in owned)
 
 
-def resident_bytes(processes: Collection[Identity]) -> int:
-    """How much memory these processes hold now; what is gone counts nothing."""
-    pages = 0
-    for process in processes:
-        try:
-            with open(f"{_PROC}/{process.pid}/statm") as file:  # noqa: PTH123 - as everywhere in the watchdog
-                pages += int(file.read().split()[1])
-        except (OSError, IndexError):
-            continue
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def resident_bytes(tag: str) -> dict[str, int]:
+    """How much memory everything below `tag` holds now, by the next part of its own tag, all from one look.
+
+    What carries none counts for the leader of its session, else for what it descends from.
+    """
+    rows = _rows()
+    begin = f"{tag}:"
+    owners = {pid: found.removeprefix(begin).split(":")[0] for pid in rows if (found := _tag_of(pid)).startswith(begin)}
+    sizes: dict[str, int] = {}
+    for pid in rows:
+        line = _with_ancestors(rows, pid)
+        owner = next((owners[one] for one in (*line[:1], rows[pid].session, *line[1:]) if one in owners), None)
+        if owner is not None:
+            sizes[owner] = sizes.get(owner, 0) + _resident_pages(pid)
+    page = os.sysconf("SC_PAGE_SIZE")
+    return {owner: pages * page for owner, pages in sizes.items()}
+
+
+def _resident_pages(pid: int) -> int:
+    try:
+        with open(f"{_PROC}/{pid}/statm") as file:  # noqa: PTH123 - as everywhere in the watchdog
+            return int(file.read().split()[1])
+    except (OSError, IndexError):
+        return 0
 
 
 def find_runs(home: str) -> frozenset[str]:
@@ -167,10 +181,11 @@ def _carries(pid: int, tag: str) -> bool:
     return value == tag or value.startswith(f"{tag}:")
 
 
-def _with_ancestors(rows: dict[int, _Row], pid: int) -> set[int]:
-    found: set[int] = set()
+def _with_ancestors(rows: dict[int, _Row], pid: int) -> list[int]:
+    """The process, its parent, and so on."""
+    found: list[int] = []
     while pid in rows and pid not in found:
-        found.add(pid)
+        found.append(pid)
         pid = rows[pid].parent
     return found
 

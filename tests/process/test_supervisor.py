@@ -177,3 +177,28 @@ async def test_programs_are_found_in_absolute_folders_only(tmp_path: Path) -> No
     assert find_program("agent", f":.:{os.path.relpath(tmp_path)}") is None
     assert find_program("agent", None) is None
     assert find_program(str(tmp_path), None) is None
+
+
+_HOLD = "import time; x = b'x' * (40 << 20); print('up', flush=True); time.sleep(600)"
+
+
+@pytest.mark.scenario("processes: The memory of every child in one look")
+async def test_a_child_s_memory_is_that_of_all_it_started_and_of_nobody_else(tmp_path: Path) -> None:
+    program = f'hold="{_HOLD}"; env -i setsid {sys.executable} -c "$hold" & exec {sys.executable} -c "$hold"'
+    environment = {"PATH": os.environ["PATH"]}
+    large, small = (ChildSpec(("sh", "-c", line), tmp_path, environment) for line in (program, "echo up; read line"))
+    async with open_supervisor(tmp_path, "run") as supervisor:
+        async with supervisor.open_child(large) as one:
+            lines = 0
+            with anyio.fail_after(20):
+                while lines < 2:
+                    lines += len(await one.receive_lines())
+            assert await one.resident_bytes() > 80 << 20
+            async with supervisor.open_child(small) as other:
+                await other.receive_lines()
+                assert 0 < await other.resident_bytes() < 40 << 20
+                assert await one.resident_bytes() > 80 << 20
+        async with supervisor.open_child(small) as other:
+            await other.receive_lines()
+            assert await other.resident_bytes() > 0
+            assert await one.resident_bytes() == 0

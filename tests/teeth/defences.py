@@ -266,6 +266,13 @@ DEFENCES: tuple[Defence, ...] = (
         "        if budget.in_a_row < 0:",
         "tests/e2e/test_turns.py::test_after_five_deaths_the_agent_is_not_started_again",
     ),
+    _on("coder/slots.py")(
+        "turns keep their agent",
+        "an agent in a turn is not ended for want of memory",
+        "            may_rest=all(slot.is_idle and slot.forgets_nothing for slot in users),",
+        "            may_rest=True,",
+        "tests/e2e/test_pool.py::test_idle_agents_over_the_memory_budget_rest_and_a_turn_is_left_alone",
+    ),
     # What was accepted
     _tasks(
         "at most once",
