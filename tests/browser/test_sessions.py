@@ -38,6 +38,7 @@ async def calls_of(page: Page) -> list[str]:
 
 @pytest.mark.scenario("pane: The list says what is new and who asks")
 @pytest.mark.scenario("sandbox: The pane shows the sandbox of a session")
+@pytest.mark.scenario("pane: The agent of a new session starts with it")
 @pytest.mark.scenario("pane: One who asked for it is called while the tab is hidden")
 @pytest.mark.scenario("pane: Panels keep their widths")
 async def test_the_list_tells_what_is_new_and_is_searched(tmp_path: Path, database_url: str, browser: Browser):
@@ -50,7 +51,8 @@ async def test_the_list_tells_what_is_new_and_is_searched(tmp_path: Path, databa
             await page.get_by_role("dialog", name="New session").get_by_label("Name").fill("Write the guide")
             await page.keyboard.press("Enter")
             await expect(page.get_by_role("heading", name="Write the guide", level=1)).to_be_visible()
-            await page.get_by_label("Agent", exact=True).select_option("demo")
+            # chosen in the session before, it was started as this one was opened
+            await expect(page.get_by_text("demo · warm")).to_be_visible()
             await expect(page.get_by_label("Sandbox")).to_have_text("no sandbox")
             await send(page, "ask Go on; say done")
             await expect(page.get_by_role("region", name="Permission request")).to_be_visible()

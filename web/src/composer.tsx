@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from
 
 import { useAction } from "./actions.ts";
 import { Chips, attachmentsOf, refusalOf, sizeOf } from "./attachments.tsx";
+import { choiceIn, keepChoice } from "./choice.ts";
 import { useLandmark } from "./columns.ts";
 import { completed, stepped, stillMentioned, wantedAt, type Wanted } from "./complete.ts";
 import { Completion, useChoices } from "./completion.tsx";
@@ -10,22 +11,12 @@ import { Button, IconButton, Trouble } from "./controls.tsx";
 import { useDraft } from "./drafts.ts";
 import { urgencyOf, type Item, type PromptItem, type Standing } from "./fold.ts";
 import { useTip } from "./kbd.tsx";
-import { keep, kept } from "./kept.ts";
 import { Below, Picker, Urgent, optionLabel } from "./pickers.tsx";
 import { cancel, prompt } from "./prompts.ts";
 import type { Attachment } from "./protocol.ts";
 import { usePane } from "./store.ts";
 import { warm } from "./warm.ts";
 import { obstacleOf } from "./words.ts";
-
-interface Choice {
-  agent: string | null;
-  models: Record<string, string>;
-  modes: Record<string, string>;
-  thinking: Record<string, string>;
-}
-
-const NO_CHOICE: Choice = { agent: null, models: {}, modes: {}, thinking: {} };
 
 /** Words that are not sent yet survive a reload; so does the choice of agent, model and mode. */
 export function Composer({ id, view }: { id: string; view: Standing }) {
@@ -34,7 +25,7 @@ export function Composer({ id, view }: { id: string; view: Standing }) {
   const modes = usePane((state) => state.views[id]?.story.modes);
   const told = usePane((state) => state.views[id]?.story.commands);
   const [text, setText] = useDraft(id);
-  const [choice, setChoice] = useState<Choice>(() => ({ ...NO_CHOICE, ...kept<Partial<Choice>>(`coder.choice.${id}`, kept("coder.choice", {})) }));
+  const [choice, setChoice] = useState(() => choiceIn(id));
   const [attachments, setAttachments] = useState<readonly Attachment[]>([]);
   const [mentioned, setMentioned] = useState<readonly string[]>([]);
   const [trouble, setTrouble] = useState<string | null>(null);
@@ -45,10 +36,7 @@ export function Composer({ id, view }: { id: string; view: Standing }) {
   const past = usePast(id);
   const landmark = useLandmark("Prompt");
 
-  useEffect(() => {
-    keep(`coder.choice.${id}`, choice);
-    keep("coder.choice", choice);
-  }, [id, choice]);
+  useEffect(() => keepChoice(id, choice), [id, choice]);
   useLayoutEffect(() => {
     const area = box.current;
     if (!area) return;

@@ -1,16 +1,27 @@
 // Opening, naming and closing sessions and their projects.
 
 import { api } from "./api.ts";
+import { choiceIn } from "./choice.ts";
 import { forget } from "./follow.ts";
 import type { Project, Session, SessionPatch, Setup } from "./protocol.ts";
 import { doing, usePane } from "./store.ts";
+import { warm } from "./warm.ts";
+import { obstacleOf } from "./words.ts";
 
 const { getState: pane, setState: set } = usePane;
 
 export async function openSession(projectId: string, name: string, key: string): Promise<Session> {
   const session = await api.openSession(projectId, name.trim() || null, key);
   set({ sessions: [session, ...pane().sessions.filter(({ id }) => id !== session.id)] });
+  warmChosen(session.id);
   return session;
+}
+
+/** Start the agent that was chosen last, which the composer of a new session will show. */
+function warmChosen(session: string): void {
+  const { agent } = choiceIn(session);
+  const provider = pane().providers?.find(({ id }) => id === agent);
+  if (provider && obstacleOf(provider) === null) warm(session, provider.id);
 }
 
 export async function registerProject(path: string): Promise<Project> {
