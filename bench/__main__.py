@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import sys
+import time
 from pathlib import Path
 
 import anyio
@@ -29,8 +31,14 @@ WORK = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 
 
 async def measure(names: list[str]) -> list[Row]:
+    """Run these benchmarks; standard error tells how long each took."""
     programs = compile_programs(WORK)
-    return [row for name in names for row in await BENCHES[name](programs, WORK)]
+    rows: list[Row] = []
+    for name in names:
+        begun = time.monotonic()
+        rows += await BENCHES[name](programs, WORK)
+        print(f"» {name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    return rows
 
 
 def main() -> None:

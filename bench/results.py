@@ -39,7 +39,8 @@ def draw(name: str, rows: Sequence[Row]) -> str:
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)) + 0.01)
 
     def at(value: float) -> float:
-        return LEFT + (math.log10(value) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+        # a logarithm knows no zero: nothing, or less, is drawn as the least that is shown
+        return LEFT + (math.log10(max(value, 10.0**low)) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
 
     height = 2 * LINE + len(rows) * 2 * LINE
     parts = [

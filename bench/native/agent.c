@@ -3,7 +3,8 @@
  * Each chunk's text is "e=NNNNNNNN;t=TTTTTTTTTTTTTTTTTT;" and filler: the event's number in this turn and the monotonic
  * clock in nanoseconds when it was written, so that viewers can check the order and measure the delay.
  *
- * The prompt text says what to do: "burst COUNT SIZE" or "paced COUNT SIZE RATE". Everything else is one event.
+ * The prompt text says what to do: "burst COUNT SIZE" or "paced COUNT SIZE RATE", which may be followed by when the first event
+ * is due, on the same clock. Everything else is one event.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -50,12 +51,13 @@ static void make_filler(void) {
     }
 }
 
-static void run_turn(long count, long size, long rate) {
+static void run_turn(long count, long size, long rate, uint64_t due_first) {
     static char line[1 << 20];
     long padding = size - (long)(sizeof HEAD + sizeof TAIL + 30);
     if (padding < 0) padding = 0;
     if (padding > FILLER) padding = FILLER;
     uint64_t begun = monotonic();
+    if (due_first > begun) begun = due_first;
     for (long number = 0; number < count; number++) {
         if (rate) {
             uint64_t due = begun + (uint64_t)number * 1000000000u / (uint64_t)rate;
@@ -97,10 +99,11 @@ int main(void) {
             result = "{\"sessionId\":\"s1\"}";
         } else if (strstr(message, "\"session/prompt\"")) {
             long count = 1, size = 200, rate = 0;
+            uint64_t due_first = 0;
             char *wish = strstr(message, "burst ");
             if (wish) sscanf(wish, "burst %ld %ld", &count, &size);
-            else if ((wish = strstr(message, "paced "))) sscanf(wish, "paced %ld %ld %ld", &count, &size, &rate);
-            run_turn(count, size, rate);
+            else if ((wish = strstr(message, "paced "))) sscanf(wish, "paced %ld %ld %ld %" SCNu64, &count, &size, &rate, &due_first);
+            run_turn(count, size, rate, due_first);
             result = "{\"stopReason\":\"end_turn\"}";
         }
         int length = snprintf(answer, sizeof answer, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\n", id, result);
