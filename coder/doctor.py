@@ -93,13 +93,19 @@ def _digest(metrics: str) -> list[Finding]:
     turns = ", ".join(f"{round(count)} {state}" for state, count in sorted(ends.items())) or "none yet"
     warm, cold = take("coder_pool_lease_seconds_count warm"), take("coder_pool_lease_seconds_count cold")
     hits = f"{100 * warm / (warm + cold):.0f} % of turns found theirs open" if warm + cold else "nobody asked yet"
+    held = sum(size for name, size in figures.items() if name.startswith("coder_pool_resident_bytes "))
+    budget = take("coder_pool_memory_budget_bytes") // 2**20
     agents = f"{take('coder_pool_slots warm')} open, {hits}, {take('coder_agents_crashed_total')} died"
+    agents += f", {round(held) // 2**20} of {budget} MiB"
+    openings = [take(f"coder_session_open_seconds_count {spare}") for spare in ("hit", "stale", "miss")]
+    ready = f"{100 * openings[0] / sum(openings):.0f} % of {sum(openings)} opened ones had been made ahead"
+    sessions = f"{take('coder_sessions')} open, {ready if sum(openings) else 'none opened yet'}"
     queue = f"{take('coder_tasks pending')} wait, the oldest {take('coder_queue_oldest_seconds')} s"
     lag = f"{figures.get('coder_journal_lag_seconds', 0):.1f} s behind, {take('coder_journal_unstored_bytes')} bytes"
     memory = take("process_resident_memory_bytes") // 2**20
     files, viewers = take("process_open_fds"), take("coder_viewers")
     rest = f"{memory} MiB, {files} open files, {viewers} viewers, {take('coder_viewers_dropped_total')} dropped"
-    lines = {"turns": turns, "agents": agents, "queue": queue, "journal": lag, "process": rest}
+    lines = {"turns": turns, "agents": agents, "sessions": sessions, "queue": queue, "journal": lag, "process": rest}
     return [Finding(name=name, state="ok", message=message) for name, message in lines.items()]
 
 

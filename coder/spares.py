@@ -22,6 +22,8 @@ BUSY = 10 * 60.0
 """Every session that was opened in so many last seconds makes one more likely."""
 IN_USE = 60 * 60.0
 """So many seconds after an opening, spare sessions of the project follow its commits by themselves."""
+SETTLED = 5 * 60.0
+"""They are left alone for so many seconds first: each costs a setup and the start of an agent."""
 FORGOTTEN = 3 * 24 * 3600.0
 """A project in which nobody has opened a session for so many seconds has no spare one: longer than a weekend."""
 MOST = 4
@@ -133,9 +135,11 @@ class Spares:
                 await self._sessions.drop_spare(spare.id)
 
     async def _renew(self, project_id: str) -> None:
-        spares = await self._present(project_id)
-        if not all([await self._sessions.is_fresh(spare) for spare in spares]):
-            await self._provide(project_id)
+        for spare in await self._present(project_id):
+            is_settled = self._clock() - spare.created_at.timestamp() >= SETTLED
+            if is_settled and not await self._sessions.is_fresh(spare):
+                await self._provide(project_id)
+                return
 
     async def _provide(self, project_id: str) -> None:
         ready: list[Session] = []

@@ -1,7 +1,7 @@
 """Spare sessions: made ahead, given away, replaced."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from anyio.abc import ObjectReceiveStream
 from coder.errors import NotFound
 from coder.model.sessions import Session
 from coder.protocol import NewProject
-from coder.spares import BUSY, FORGOTTEN, Spares
+from coder.spares import BUSY, FORGOTTEN, SETTLED, Spares
 from coder.testing.repositories import git, make_repository
 from coder.testing.rooms import PATIENCE, Room, open_room
 
@@ -26,7 +26,9 @@ def commit(repository: Path, name: str) -> str:
 
 
 @asynccontextmanager
-async def open_spares(room: Room) -> AsyncGenerator[tuple[Spares, ObjectReceiveStream[Session]]]:
+async def open_spares(
+    room: Room, clock: Callable[[], float] = time.time
+) -> AsyncGenerator[tuple[Spares, ObjectReceiveStream[Session]]]:
     """Spares at work without delay; every one that is ready comes through the stream."""
     ready, made = anyio.create_memory_object_stream[Session](10)
 
@@ -36,7 +38,7 @@ async def open_spares(room: Room) -> AsyncGenerator[tuple[Spares, ObjectReceiveS
 
     with ready, made:
         async with anyio.create_task_group() as group:
-            spares = Spares(room.host.sessions, warm, limit=1, delay=0)
+            spares = Spares(room.host.sessions, warm, limit=1, delay=0, clock=clock)
             group.start_soon(spares.run)
             with anyio.fail_after(PATIENCE):
                 yield spares, made
@@ -134,6 +136,8 @@ async def test_spares_are_as_many_as_are_opened_and_follow_the_commits(tmp_path:
         three = await ready()
         assert len(three) == 3
         newest = commit(room.repository, "later.txt")
+        assert await ready() == three
+        at[0] += SETTLED + 60
         followed = await ready()
         assert (len(followed), followed & three) == (3, set())
         assert {spare.base_commit for spare in await sessions.spares()} == {newest}
@@ -153,7 +157,7 @@ async def test_the_next_host_knows_where_sessions_were_opened(tmp_path: Path, da
         sessions = room.host.sessions
         kept = await sessions.open_spare(room.session.project_id)
         newest = commit(room.repository, "later.txt")
-        async with open_spares(room) as (_, made):
+        async with open_spares(room, lambda: time.time() + SETTLED + 60) as (_, made):
             replaced = await made.receive()
             assert replaced.base_commit == newest
         assert [spare.id for spare in await sessions.spares()] == [replaced.id] != [kept.id]
