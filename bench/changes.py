@@ -23,6 +23,7 @@ from bench.rows import Row, at_most, median
 from coder.model.changes import FileDifference
 from coder.testing.repositories import git, make_repository
 from coder.worktrees import tree
+from coder.worktrees.fingerprints import Fingerprints
 from coder.worktrees.names import stored_name
 from coder.worktrees.opening import open_worktree
 from coder.worktrees.shadow import Shadow
@@ -97,14 +98,16 @@ class _Plain:
 
 @dataclass
 class _Host:
-    """The host's own path: the shadow is opened, a snapshot taken and compared."""
+    """The host's own path: the shadow is opened, a snapshot taken and compared; what was found is remembered."""
 
     shadow: Shadow
     base: str
+    known: Fingerprints = field(default_factory=Fingerprints)
     found: list[FileDifference] = field(default_factory=list[FileDifference])
 
     async def run(self) -> None:
-        shadow = await tree.open_shadow(self.shadow.git_dir, self.shadow.repo, self.shadow.worktree, self.base)
+        places = self.shadow.git_dir, self.shadow.repo, self.shadow.worktree
+        shadow = await tree.open_shadow(*places, self.base, self.known)
         self.found = await tree.differences(shadow, self.base, await tree.snapshot(shadow))
 
 

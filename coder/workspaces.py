@@ -58,10 +58,7 @@ class Workspaces:
         """
         async with self._store.connection() as connection:
             worktree, project = await session_worktrees.with_project(connection, session_id)
-        if not await run_in_thread(partial(is_worktree, worktree.worktree_path)):
-            raise Conflict(f"the worktree's folder is gone: {worktree.worktree_path}", code="worktree_gone")
-        if not await anyio.Path(project.repo_path).is_dir():
-            raise Conflict(f"the repository is not where it was: {project.repo_path}", code="repository_gone")
+        await run_in_thread(partial(_require, worktree.worktree_path, Path(project.repo_path)))
         shadow = await tree.open_shadow(
             self.shadow_path(session_id),
             Path(project.repo_path),
@@ -98,3 +95,10 @@ class Workspaces:
         if lock is None:
             lock = self._locks[name] = anyio.Lock()
         return lock
+
+
+def _require(worktree: Path, repo: Path) -> None:
+    if not is_worktree(worktree):
+        raise Conflict(f"the worktree's folder is gone: {worktree}", code="worktree_gone")
+    if not repo.is_dir():
+        raise Conflict(f"the repository is not where it was: {repo}", code="repository_gone")

@@ -6,10 +6,10 @@ Uses GitPython's command facade in a worker thread; never its `Repo`, whose help
 import fcntl
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -174,14 +174,11 @@ def _execute(
     variables = {**_ENVIRONMENT, **env}
     settings = [word for pair in (_HARDENING | dict(config)).items() for word in ("-c", "=".join(pair))]
     program = [*_without(inherited, variables), _program(inherited.get("PATH", ""))]
-    with tempfile.TemporaryFile() as stdin:
-        if input is not None:
-            stdin.write(input)
-            stdin.seek(0)
+    with nullcontext() if input is None else _file_of(input) as stdin:
         try:
             status, output, stderr = git.cmd.Git().execute(
                 [*program, "-C", os.fspath(cwd), *settings, *args],
-                istream=stdin if input is not None else None,
+                istream=stdin,
                 env=variables,
                 with_extended_output=True,
                 with_exceptions=False,
@@ -192,6 +189,14 @@ def _execute(
         except OSError as error:
             raise GitError(f"git cannot be run: {error.strerror}") from error
     return status, output, stderr.encode(errors="replace").decode(errors="replace")
+
+
+@contextmanager
+def _file_of(content: bytes) -> Generator[BinaryIO]:
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file
 
 
 def _without(inherited: Mapping[str, str], ours: Collection[str]) -> list[str]:

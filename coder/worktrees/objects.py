@@ -96,22 +96,30 @@ def make_tree(tree: bytes, content: Content, wanted: Mapping[bytes, Entry | None
 
 def store_objects(folder: Path, objects: Iterable[Object]) -> None:
     """Keep objects in a repository's folder of them, as loose files; each is there whole or not at all. Blocks."""
+    # plain text: a path object costs as much as the writing
+    root, temporary = os.fspath(folder), f"{os.fspath(folder)}/tmp_obj_{secrets.token_hex(8)}"
     for each in objects:
         name = each.id.hex()
-        place = folder / name[:2] / name[2:]
-        if place.exists():
+        place = f"{root}/{name[:2]}/{name[2:]}"
+        if os.path.exists(place):  # noqa: PTH110
             continue
-        place.parent.mkdir(exist_ok=True)
-        temporary = place.with_name(f"tmp_obj_{secrets.token_hex(8)}")
         packed = zlib.compress(b"%s %d\0%s" % (each.kind, len(each.content), each.content), 1)
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
             with os.fdopen(fd, "wb") as file:
                 file.write(packed)
-            temporary.replace(place)
+            _move(temporary, place)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _move(temporary: str, place: str) -> None:
+    try:
+        os.rename(temporary, place)  # noqa: PTH104
+    except FileNotFoundError:
+        Path(place).parent.mkdir(exist_ok=True)
+        os.rename(temporary, place)  # noqa: PTH104
 
 
 def ancestors(path: bytes) -> Iterable[bytes]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from coder.errors import CoderError
 from coder.worktrees.fingerprints import LONG_REST, SHORT_REST, Fingerprint, Fingerprints
-from coder.worktrees.git import run_in_thread
+from coder.worktrees.git import run_at_once, run_in_thread
 from coder.worktrees.looks import STAMPED, Look, TooMany, Unclear, filesystem, is_rule, take_look
 from coder.worktrees.objects import (
     Entry,
@@ -129,14 +129,24 @@ async def _retake(shadow: Shadow, view: View, before: Fingerprint, news: News) -
     read = await run_in_thread(lambda: _read(shadow, kept, news))
     if not read and not news.gone:
         return kept
-    # what is known decides what is ignored: the index has all names of the tree, whatever it says of their content
-    await shadow.forget(sorted(news.gone))
-    await shadow.learn(sorted(news.added))
-    made = await run_in_thread(lambda: _made(shadow, kept, news, read))
+    done: list[Made] = []
+
+    async def make() -> None:
+        done.append(await run_in_thread(lambda: _made(shadow, kept, news, read)))
+
+    await run_at_once(make, lambda: _name(shadow, news))
+    (made,) = done
     deciders = await run_in_thread(lambda: _deciders(shadow))
     if deciders[1:] != view.deciders[1:]:
         raise Unclear("other files are ignored than before")
     return replace(kept, deciders=deciders, tree=made.tree, content=made.content)
+
+
+async def _name(shadow: Shadow, news: News) -> None:
+    """Make the index hold all names of the tree, whatever it says of their content: a file that is known stays known
+    when it would be ignored."""
+    await shadow.forget(sorted(news.gone))
+    await shadow.learn(sorted(news.added))
 
 
 async def _compared(shadow: Shadow, view: View, tree: str) -> Fingerprint:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from anyio import create_task_group, to_thread
 from anyio.lowlevel import checkpoint
 
 from coder.testing.repositories import FILES, git, make_repository, write_files
@@ -231,6 +232,32 @@ async def test_a_write_that_leaves_all_times_as_they_were_is_seen_in_a_file_that
     (difference,) = await pair.room.differences()
     assert difference.new_blob is not None
     assert await pair.room.shadow.read_blobs([difference.new_blob]) == {difference.new_blob: b"PRNT\n"}
+
+
+def scribble(worktree: Path, round: int) -> None:
+    """Write the same names again and again, at the same size."""
+    for number in range(30):
+        (worktree / "script.sh").write_text(f"{round:02} {number:02}\n")
+        (worktree / "passing.txt").write_text(f"{number:02}\n")
+        (worktree / "passing.txt").rename(worktree / "deep" / "passing.txt")
+        if number < 29 or round % 2:
+            (worktree / "deep" / "passing.txt").unlink()
+
+
+@doubted
+async def test_a_worktree_that_is_written_while_it_is_looked_at_is_found_as_it_was_left(tmp_path: Path) -> None:
+    pair = await open_pair(tmp_path)
+    await pair.settle()
+    for round in range(12):
+        async with create_task_group() as tasks:
+            tasks.start_soon(to_thread.run_sync, scribble, pair.room.worktree, round)
+            for _ in range(4):
+                tasks.start_soon(tree.snapshot, pair.room.shadow)
+
+        found = {each.file_path for each in await pair.room.differences()}
+        await pair.look()
+
+        assert found == ({"script.sh"} if round % 2 else {"script.sh", "deep/passing.txt"})
 
 
 @doubted
