@@ -148,7 +148,7 @@ class Spares:
                 ready.append(spare)
             else:
                 await self._sessions.drop_spare(spare.id)
-        for _ in range(self._sizes().get(project_id, 0) - len(ready)):
+        while len(ready) < self._sizes().get(project_id, 0):
             ready.append(await self._sessions.open_spare(project_id))
         for spare in ready:
             await self._warm(spare)

@@ -167,3 +167,18 @@ async def test_the_next_host_knows_where_sessions_were_opened(tmp_path: Path, da
 
         await Spares(sessions, warm, limit=0, delay=0).run()
         assert await sessions.spares() == ()
+
+
+@pytest.mark.scenario("sessions: the first prompt of a session that was made ahead finds its agent warm")
+async def test_a_host_has_the_next_session_and_its_agent_ready(tmp_path: Path, database_url: str) -> None:
+    async with open_room(tmp_path, database_url, spare_sessions=1) as room:
+        host = room.host
+        await room.prompt("counter")
+        with anyio.fail_after(PATIENCE):
+            while host.pool.share("demo").warm < 2:
+                await anyio.sleep(0.1)
+        opened = Room(host, room.repository, await host.sessions.open(room.session.project_id, None, None))
+        assert host.sessions.tally.hit.count == 1
+        await opened.prompt("counter")
+        share = host.pool.share("demo")
+        assert (share.turns, share.hit_rate) == (2, 0.5)
