@@ -25,6 +25,7 @@ Stamp = tuple[int, int, int, int, int]
 """Mode, bytes, modified, changed, inode; times in nanoseconds."""
 
 RULES = b".gitignore"
+_RULES_READ = 4096
 
 
 class Unclear(Exception):
@@ -190,7 +191,18 @@ class _Walk:
                     files.append(entry.name)
                 else:
                     raise Unclear("not a file")
+        if name and RULES in files and self._ignores_itself(name):
+            # git enters nothing in it, and lists nothing but what it knows
+            return Folder(stamp, (RULES,), ())
         return Folder(stamp, tuple(files), tuple(folders))
+
+    def _ignores_itself(self, folder: bytes) -> bool:
+        """Whether its own rules say that all of it is ignored, as caches and virtual environments do."""
+        place = os.path.join(self._root, folder, RULES)  # noqa: PTH118
+        with open(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            content = file.read(_RULES_READ)
+        lines = content.split(b"\n") if len(content) < _RULES_READ else []
+        return [line for line in lines if line and not line.startswith(b"#")] == [b"*"]
 
     def _take_files(self, prefix: bytes, names: tuple[bytes, ...]) -> None:
         # most of the time that a look takes goes here

@@ -25,10 +25,12 @@ SAMPLE: dict[str, str | bytes] = {**FILES, ".gitignore": "*.log\nbuild/\n", "a":
 Step = Callable[[Path], None]
 
 names = strategies.sampled_from(
-    ["a", "b", "d", "d/a", "d/e", "d/e/b", "f/g/h", "build", "build/x", "x.log", "d/x.log", "n~1", "é", "B"]
+    ["a", "b", "d", "d/a", "d/e", "d/e/b", "f/g", "f/g/h", "build", "build/x", "x.log", "d/x.log", "n~1", "é", "B"]
 )
 texts = strategies.sampled_from(["", "one\n", "two\n", "x" * 5000])
-rules = strategies.sampled_from(["", "*.log\n", "*.log\nbuild/\n", "d/\n", "*\n!a\n", "*\n!*/\n!b\n", "!x.log\n/a\n"])
+rules = strategies.sampled_from(
+    ["", "*.log\n", "*.log\nbuild/\n", "d/\n", "*\n!a\n", "*\n!*/\n!b\n", "!x.log\n/a\n", "# all\n*\n"]
+)
 
 
 def clear(path: Path) -> None:
@@ -109,7 +111,7 @@ def make_nested(name: str) -> Step:
 edits = strategies.one_of(
     strategies.builds(write, names, texts),
     strategies.builds(write, names, texts),
-    strategies.builds(write, strategies.sampled_from([".gitignore", "d/.gitignore"]), rules),
+    strategies.builds(write, strategies.sampled_from([".gitignore", "d/.gitignore", "f/.gitignore"]), rules),
     strategies.builds(remove, names),
     strategies.builds(move, names, names),
     strategies.builds(change_mode, names, strategies.sampled_from([0o644, 0o755, 0o600])),

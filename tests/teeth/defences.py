@@ -223,6 +223,13 @@ DEFENCES: tuple[Defence, ...] = (
         "    return is_same",
         f"{_FINGERPRINTS}::test_what_git_finds_is_found_with_what_is_remembered",
     ),
+    _on("coder/worktrees/retakes.py")(
+        "names in the index",
+        "a new file stays known when it comes to be ignored",
+        "    await shadow.learn(sorted(news.added))",
+        "    await shadow.learn([])",
+        f"{_FINGERPRINTS}::test_what_is_known_though_it_is_ignored_stays_known",
+    ),
     # What is left of agents
     _on("coder/processes/environment.py")(
         "environment",

@@ -154,6 +154,11 @@ def ignore_what_is_known(worktree: Path) -> None:
     (worktree / ".gitignore").write_text("*.log\n*.txt\nbuild/\n")
 
 
+def ignore_a_folder_in_itself(worktree: Path) -> None:
+    write_files(worktree, {"deep/.gitignore": "*\n", "deep/new.txt": "x\n", "deep/er/new.txt": "x\n"})
+    write_files(worktree, {"deep/er/.gitignore": "!new.txt\n", "deep/er/a.txt": "edited\n"})
+
+
 def ignore_deeper(worktree: Path) -> None:
     write_files(worktree, {"deep/.gitignore": "*\n", "deep/new.txt": "x\n", "deep/b.txt": "edited\n"})
 
@@ -188,6 +193,7 @@ TRAPS: list[Callable[[Path], object]] = [
     ignore_no_more,
     ignore_what_is_known,
     ignore_deeper,
+    ignore_a_folder_in_itself,
     add_odd_names,
     add_a_repository,
     empty_everything,
@@ -281,6 +287,21 @@ async def test_what_is_known_though_it_is_ignored_stays_known(tmp_path: Path) ->
 
 
 @doubted
+async def test_a_folder_that_was_not_entered_is_asked_for_again(tmp_path: Path) -> None:
+    pair = await open_pair(tmp_path)
+    write_files(pair.room.worktree, {"build/x.log": "x\n"})
+    await pair.settle()
+    (pair.room.worktree / ".gitignore").write_text("*.log\n")
+    for _ in range(4):
+        await pair.settle()
+    write_files(pair.room.worktree, {"build/new.txt": "x\n"})
+
+    await pair.look()
+
+    assert {each.file_path for each in await pair.room.differences()} == {".gitignore", "build/new.txt"}
+
+
+@doubted
 async def test_ignore_rules_beside_the_worktree_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", os.fspath(tmp_path / "home"))
     pair = await open_pair(tmp_path)
@@ -333,15 +354,17 @@ async def test_a_clock_that_was_set_back_is_not_believed(tmp_path: Path) -> None
 
 
 @doubted
-@pytest.mark.parametrize("limit", [5, 12])
+@pytest.mark.parametrize("limit", [5, 14])
 async def test_a_large_worktree_is_left_to_git_and_ignored_folders_do_not_make_it_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     pair = await open_pair(tmp_path, file_limit=limit)
     write_files(pair.room.worktree, {f"build/{number}/x": "x" for number in range(40)})
+    write_files(pair.room.worktree, {f".cache/{number}/x": "x" for number in range(40)})
+    write_files(pair.room.worktree, {".cache/.gitignore": "# made by a tool\n*\n", ".cache/1/.gitignore": "!x\n"})
     await pair.settle()
     await pair.settle()
-    if limit == 12:
+    if limit == 14:
         await pair.look_without_git(monkeypatch)
     write_files(pair.room.worktree, {"script.sh": "ech0\n"})
 
