@@ -188,7 +188,10 @@ def _deciders(shadow: Shadow) -> tuple[bytes | None, ...]:
     """Beside the worktree: the index, and what says which files are ignored. Blocks."""
     folder, excludes = shadow.git_dir, excludes_file(shadow)
     places = [folder / "config", folder / "info" / "exclude", folder / "info" / "attributes", excludes]
-    return (index_checksum(shadow).encode(), *(_content(place) for place in places))
+    # written once, when the shadow was made: in another one the objects are not there
+    made = (folder / "HEAD").stat()
+    born = b"%d %d" % (made.st_ino, made.st_ctime_ns)
+    return (index_checksum(shadow).encode(), born, *(_content(place) for place in places))
 
 
 def _content(place: Path) -> bytes | None:

@@ -334,6 +334,20 @@ async def test_an_index_that_somebody_else_has_written_is_not_believed(tmp_path:
 
 
 @doubted
+async def test_what_was_remembered_of_a_shadow_that_is_lost_is_not_believed(tmp_path: Path) -> None:
+    pair = await open_pair(tmp_path)
+    await pair.settle()
+    write_files(pair.room.worktree, {"script.sh": "ech0\n"})
+    await pair.look()
+    shadow = pair.room.shadow
+    shutil.rmtree(shadow.git_dir)
+
+    opened = await tree.open_shadow(shadow.git_dir, shadow.repo, shadow.worktree, pair.room.base, shadow.fingerprints)
+
+    assert b"script.sh" in await opened.git("ls-tree", await tree.snapshot(opened))
+
+
+@doubted
 async def test_a_clock_that_was_set_back_is_not_believed(tmp_path: Path) -> None:
     ahead = [0]
     room = await open_room(tmp_path, SAMPLE, fingerprints=Fingerprints(lambda: time.time_ns() + ahead[0]))
