@@ -24,7 +24,7 @@ class Relay:
         self._gate = anyio.Event()
         self._gate.set()
         self._is_refusing = False
-        self._commits_to_hide: set[int] = set()
+        self._commits_to_hide: list[tuple[bytes, int]] = []
         self._marker: bytes | None = None
         self._streams: set[SocketStream] = set()
 
@@ -35,9 +35,12 @@ class Relay:
     def hear_again(self) -> None:
         self._gate.set()
 
-    def hide_commit(self, ahead: int = 0) -> None:
-        """Carry the next commit, or one further `ahead`, to the server, and cut its connection before the answer."""
-        self._commits_to_hide.add(self.commits + ahead + 1)
+    def hide_commit(self, ahead: int = 0, about: str = "") -> None:
+        """Carry the next commit, or one further `ahead`, to the server, and cut its connection before the answer.
+
+        Only commits count whose transaction named what it is `about`.
+        """
+        self._commits_to_hide.append((about.encode(), ahead))
 
     def hide_answer(self, marker: bytes) -> None:
         """Carry the next question that holds the marker to the server, and cut its connection before the answer."""
@@ -68,12 +71,15 @@ class Relay:
             async with server, anyio.create_task_group() as tasks:
                 self._streams |= {client, server}
                 is_hidden = False
+                asked = bytearray()
 
                 def pass_question(data: bytes) -> bool:
                     nonlocal is_hidden
+                    asked.extend(data)
                     if data.endswith(COMMIT):
                         self.commits += 1
-                        is_hidden = self.commits in self._commits_to_hide
+                        is_hidden = self._is_to_be_hidden(asked)
+                        asked.clear()
                     if self._marker is not None and self._marker in data:
                         self._marker = None
                         is_hidden = True
@@ -86,6 +92,11 @@ class Relay:
                 tasks.start_soon(self._pump, client, server, pass_question)
                 tasks.start_soon(self._pump, server, client, pass_answer)
             self._streams -= {client, server}
+
+    def _is_to_be_hidden(self, asked: bytearray) -> bool:
+        waiting = [(about, ahead - (about in asked)) for about, ahead in self._commits_to_hide]
+        self._commits_to_hide = [(about, ahead) for about, ahead in waiting if ahead >= 0]
+        return len(self._commits_to_hide) < len(waiting)
 
     async def _pump(self, source: SocketStream, sink: SocketStream, passes: Callable[[bytes], bool]) -> None:
         try:
