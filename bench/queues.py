@@ -18,6 +18,7 @@ import anyio
 from bench.native_programs import Programs
 from bench.peer_programs import find_peer
 from bench.rows import Row, at_least, median
+from coder.dispatch import AT_ONCE
 from coder.model.sessions import Project, SessionState
 from coder.model.tasks import Task, TaskState
 from coder.model.values import new_id, now
@@ -112,13 +113,13 @@ async def _run_ours(store: Store, opened: list[str]) -> Run:
     async def carry_out() -> None:
         while len(carried_out) < TASKS:
             async with store.connection() as c:
-                task = await tasks.claim(c, "bench")
-            if task is None:
+                claimed = await tasks.claim(c, "bench", AT_ONCE)
+            if not claimed:
                 await anyio.sleep(0.001)
-                continue
-            carried_out.append(task.id)
-            async with store.transaction() as c:
-                await tasks.finish(c, task.id, task.attempt, TaskState.COMPLETED)
+            for task in claimed:
+                carried_out.append(task.id)
+                async with store.transaction() as c:
+                    await tasks.finish(c, task.id, task.attempt, TaskState.COMPLETED)
 
     accepted = TASKS / await _seconds(accept)
     async with store.connection() as c:

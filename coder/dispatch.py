@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
 RACE_SECONDS = 0.02
+AT_ONCE = 8
+"""Tasks taken by one statement."""
 WAITING = frozenset({TaskState.PENDING, TaskState.BLOCKED})
 INTERRUPTED = Fault(
     code="interrupted", message="the host stopped while this turn was running; send the prompt again to retry"
@@ -312,11 +314,12 @@ class Dispatcher:
         while not self._is_stopping and self._has_room():
             self._is_in_doubt = True
             async with self._store.connection() as connection:
-                task = await tasks.claim(connection, self._store.run_id)
+                claimed = await tasks.claim(connection, self._store.run_id, AT_ONCE)
             self._is_in_doubt = False
-            if task is None:
+            for task in claimed:
+                self._begin(task)
+            if len(claimed) < AT_ONCE:
                 return
-            self._begin(task)
 
     def _has_room(self) -> bool:
         """What runs already needs what is left of the disk."""

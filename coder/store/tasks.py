@@ -66,13 +66,13 @@ async def list_page(
     return page_of("tasks", rows, limit, _read, "ordinal")
 
 
-async def claim(c: Connection, owner: str) -> Task | None:
-    """Take the oldest pending task of an open session that has nothing running; None where there is none.
+async def claim(c: Connection, owner: str, limit: int = 1) -> tuple[Task, ...]:
+    """Take the oldest pending tasks of open sessions that have nothing running, at most one of each session.
 
     No two claimers get the same task, and the tasks of one session are given out in the order they were accepted.
     """
-    row = await c.fetchrow(sql("claim_task"), owner)
-    return _read(row) if row else None
+    rows = await c.fetch(sql("claim_task"), owner, limit)
+    return tuple(_read(row) for row in sorted(rows, key=lambda row: row["place"]))
 
 
 async def last_agent(c: Connection, project_id: str) -> str | None:

@@ -99,8 +99,7 @@ class Desk:
         )
         async with self.store.transaction() as connection:
             await tasks.insert(connection, task)
-            claimed = await tasks.claim(connection, self.store.run_id)
-            assert claimed is not None
+            (claimed,) = await tasks.claim(connection, self.store.run_id)
         async with self.decisions.survey(session_id) as survey:
             if survey.has_news:
                 async with self.journal.commit(session_id) as commit:

@@ -125,7 +125,7 @@ async def test_tasks_of_a_dead_host_fail_end_or_wait_again(tmp_path: Path, datab
     async with open_store(database_url, run_id="dead") as store, store.connection() as connection:
         sent, unsent, unwanted, joining = [await tasks.insert(connection, waiting_task(one)) for one in opened]
         for _ in range(3):
-            assert await tasks.claim(connection, "dead") is not None
+            assert await tasks.claim(connection, "dead")
         await tasks.mark_sent(connection, sent.id, 1, seq=1, agent_session_id=None, message_id=None)
         await tasks.request_cancel(connection, unwanted.id)
         await tasks.block(connection, joining.id)

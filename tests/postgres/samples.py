@@ -52,8 +52,7 @@ async def queue(c: Connection, session: Session, *inputs: str) -> list[Task]:
 
 async def claim(c: Connection, owner: str = "run", *, sent: bool = False) -> Task:
     """The next task, claimed, its prompt sent or not."""
-    task = await tasks.claim(c, owner)
-    assert task is not None
+    (task,) = await tasks.claim(c, owner)
     if not sent:
         return task
     return await tasks.mark_sent(c, task.id, task.attempt, seq=1, agent_session_id=None, message_id=None)

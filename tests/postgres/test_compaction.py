@@ -233,7 +233,7 @@ async def test_text_waits_for_the_turn_s_end_and_for_quiet(database_url: str) ->
         )
         async with store.transaction() as c:
             await tasks.insert(c, task)
-            task = await tasks.claim(c, "run") or task
+            (task,) = await tasks.claim(c, "run")
         await tell(journal, session, 5)
         merging = Compaction(store, journal, quiet=0.05)
         assert not await merging.compact(session)

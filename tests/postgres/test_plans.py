@@ -61,7 +61,7 @@ STATEMENTS = [
     ("list_tasks_of_session", f"{SMALL}, NULL, NULL, 101"),
     ("list_tasks_of_session", f"{BUSY}, '{{pending,blocked,running}}', NULL, 101"),
     ("list_tasks_of_session", "'ses_nobody', NULL, NULL, 101"),
-    ("claim_task", "'run'"),
+    ("claim_task", "'run', 8"),
     ("first_waiting_task", BUSY),
     ("running_tasks_of_other_runs", "'run'"),
     ("unsent_tasks_of_run", "'run'"),

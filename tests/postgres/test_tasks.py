@@ -67,7 +67,7 @@ async def test_tasks_of_a_session_are_given_out_one_at_a_time_in_the_order_they_
         running = await claim(c)
         assert (running.input, running.attempt, running.state) == ("first", 1, TaskState.RUNNING)
         assert running.started_at is not None
-        assert await tasks.claim(c, "run") is None
+        assert not await tasks.claim(c, "run")
         await tasks.finish(c, running.id, running.attempt, TaskState.COMPLETED)
         assert (await claim(c)).input == "second"
 
@@ -85,8 +85,7 @@ async def test_many_claimers_share_the_work_without_overlap_and_in_order(databas
         async def work(owner: str) -> None:
             async with store.connection() as c:
                 while (await figures.read(c)).pending:
-                    task = await tasks.claim(c, owner)
-                    if task is not None:
+                    for task in await tasks.claim(c, owner, 3):
                         claimed.append(task)
                         await tasks.finish(c, task.id, task.attempt, TaskState.COMPLETED)
 
@@ -105,8 +104,9 @@ async def test_a_claim_passes_over_sessions_that_are_busy_or_not_open(database_u
         for session in (busy, busy, closing, free):
             await queue(c, session, session.id)
         await sessions.move(c, closing.id, {SessionState.OPEN}, SessionState.CLOSING)
-        claimed = [await tasks.claim(c, "run") for _ in range(3)]
-        assert [task and task.session_id for task in claimed] == [busy.id, free.id, None]
+        claimed = await tasks.claim(c, "run", 10)
+        assert [task.session_id for task in claimed] == [busy.id, free.id]
+        assert not await tasks.claim(c, "run", 10)
 
 
 @pytest.mark.scenario("store: A task ends once, by the attempt that runs it")

@@ -46,7 +46,8 @@ ORDER BY session_id DESC, ordinal DESC
 LIMIT $4;
 
 -- name: claim_task
--- The oldest pending task of an open session that has nothing running and whose setup holds nothing: pending -> running.
+-- The oldest pending tasks, one a session, of open sessions that have nothing running and whose setup holds nothing:
+-- pending -> running.
 -- A claimer skips what another one is just claiming, and never takes a later task of a session before an earlier one.
 WITH chosen AS (
     SELECT t.id
@@ -60,7 +61,7 @@ WITH chosen AS (
           SELECT FROM tasks e WHERE e.session_id = t.session_id AND e.state = 'pending' AND e.place < t.place
       )
     ORDER BY t.place
-    LIMIT 1
+    LIMIT $2
     FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE tasks SET
