@@ -228,15 +228,24 @@ class Decisions:
         base = survey.held.worktree.base_tree
         await self._changes.move_trees(commit, survey.held, base=base, new=survey.snapshot.tree)
 
+    async def record_hand_edits(self, session_id: str) -> None:
+        """Before an agent writes: what is queued and what changed since the last look is not its own, but the user's.
+
+        Raises:
+            CoderError: as `survey`; the worktree cannot be read.
+        """
+        async with self.survey(session_id) as survey:
+            if survey.has_news:
+                async with self._journal.commit(session_id) as commit:
+                    await self.record(commit, survey, agent=USER, task_id=None)
+
     async def reconcile(self) -> None:
         """After a crash: take back what was cut off, and carry out what was queued for the end of its turn."""
         async with self._store.connection() as connection:
             left = {each.decision.session_id for each in await decisions.list_open(connection)}
         for session_id in left:
             try:
-                async with self.survey(session_id) as survey:
-                    async with self._journal.commit(session_id) as commit:
-                        await self.record(commit, survey, agent=USER, task_id=None)
+                await self.record_hand_edits(session_id)
             except (CoderError, OSError) as error:
                 logger.warning("decisions not reconciled: %s", error, extra={"session": session_id})
 

@@ -19,7 +19,6 @@ from coder.errors import (
     WrongState,
 )
 from coder.failpoints import failpoint
-from coder.hand_edits import HandEdits
 from coder.journal import Commit, Journal
 from coder.model.events import (
     TaskQueued,
@@ -69,7 +68,6 @@ class Dispatcher:
         turns: Turns,
         providers: Providers,
         setups: Setups,
-        hand_edits: HandEdits,
         *,
         mode: Callable[[], Literal["notify", "polling"]],
         poll_seconds: float = POLL_SECONDS,
@@ -85,7 +83,6 @@ class Dispatcher:
         self._turns = turns
         self._providers = providers
         self._setups = setups
-        self._hand_edits = hand_edits
         self._mode = mode
         self._poll_seconds = poll_seconds
         self._max_queue = max_queue
@@ -140,11 +137,8 @@ class Dispatcher:
             self._space.refuse_without()
         self._providers.require_usable(wish.agent)
         await self._refuse_attachments(wish)
-        await self._sessions.get(wish.session_id)
         if wish.when == "steer" and (steered := await self._steer(wish, idempotency_key)):
             return steered
-        if not self._turns_of(wish.session_id):
-            self._group.start_soon(self._hand_edits.look_ahead, wish.session_id)
         task = Task(
             **wish.model_dump(exclude={"type", "id"}), id=new_id("tsk"), state=TaskState.PENDING, created_at=now()
         )

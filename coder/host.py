@@ -23,7 +23,6 @@ from coder.decisions import Decisions
 from coder.dispatch import Dispatcher
 from coder.drafts import Drafts
 from coder.files import Files
-from coder.hand_edits import HandEdits
 from coder.homes import open_database
 from coder.journal import Journal, open_journal
 from coder.memory import usable_bytes
@@ -208,8 +207,7 @@ async def open_host(
         )
         group = await enter(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
-        hand_edits = HandEdits(journal, decisions)
-        turns = Turns(store, journal, pool, permissions, decisions, checkpoints, sessions, providers, hand_edits)
+        turns = Turns(store, journal, pool, permissions, decisions, checkpoints, sessions, providers)
         dispatcher = Dispatcher(
             group,
             store,
@@ -220,7 +218,6 @@ async def open_host(
             turns,
             providers,
             setups,
-            hand_edits,
             mode=lambda: listener.mode,
             max_queue=settings.max_queue,
             space=space,

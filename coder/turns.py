@@ -13,7 +13,6 @@ from coder.checkpoints import Checkpoints
 from coder.decisions import Decisions, Survey
 from coder.errors import AuthRequired, CoderError, Conflict, DatabaseAway, WrongState
 from coder.failpoints import failpoint
-from coder.hand_edits import HandEdits
 from coder.journal import Commit, Journal
 from coder.logs import about
 from coder.model.events import (
@@ -110,7 +109,6 @@ class Turns:
         checkpoints: Checkpoints,
         sessions: Sessions,
         providers: Providers,
-        hand_edits: HandEdits,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -123,7 +121,6 @@ class Turns:
         """What was last told of each session whose snapshots lack files."""
         self._providers = providers
         self.tally = TurnTally()
-        self._hand_edits = hand_edits
 
     async def carry_out(self, turn: Turn) -> None:
         """The whole turn. Whatever happens in it ends up in its record; nothing is raised."""
@@ -224,7 +221,7 @@ class Turns:
         turn.task = task = await self._with_choices(task)
         result = TurnResult(ok=True, stop_reason="cancelled", reached_agent=False)
         with turn.starting:
-            await self._hand_edits.settle(task.session_id)
+            await self._decisions.record_hand_edits(task.session_id)
             async with self._pool.lease(session_options(session, task.agent, task)) as lease:
                 failpoint("turn.leased")
                 message_id = lease.backend.new_message_id()

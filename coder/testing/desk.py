@@ -19,7 +19,7 @@ from coder.conversations import Conversations
 from coder.decisions import Decisions
 from coder.failpoints import arm
 from coder.journal import Journal, open_journal
-from coder.model.changes import USER, ChangeStatus
+from coder.model.changes import ChangeStatus
 from coder.model.checkpoints import Checkpoint
 from coder.model.sessions import Project, SessionState
 from coder.model.tasks import Task, TaskState
@@ -100,10 +100,7 @@ class Desk:
         async with self.store.transaction() as connection:
             await tasks.insert(connection, task)
             (claimed,) = await tasks.claim(connection, self.store.run_id)
-        async with self.decisions.survey(session_id) as survey:
-            if survey.has_news:
-                async with self.journal.commit(session_id) as commit:
-                    await self.decisions.record(commit, survey, agent=USER, task_id=None)
+        await self.decisions.record_hand_edits(session_id)
         async with self.store.transaction() as connection:
             await tasks.mark_sent(
                 connection, claimed.id, claimed.attempt, seq=0, agent_session_id=None, message_id=None
