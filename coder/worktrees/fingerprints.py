@@ -14,7 +14,7 @@ FILE_LIMIT = 2_000
 """Files and folders of a worktree above which git is faster."""
 
 TOTAL_LIMIT = 20_000
-"""Of all worktrees that are remembered together, a few hundred bytes each."""
+"""Of all worktrees that are remembered together, about 1 KiB each."""
 
 _DIFFERENCES, _ROWS = 64, 200
 LONG_REST, SHORT_REST = 30, 3
