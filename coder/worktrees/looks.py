@@ -114,7 +114,8 @@ def take_look(
 
 def is_rule(name: bytes) -> bool:
     """Whether a file decides what is ignored."""
-    return name == RULES or name.endswith(b"/" + RULES)
+    # where case does not count git finds it under any spelling
+    return name[-len(RULES) :].lower() == RULES and name[-len(RULES) - 1 : -len(RULES)] in (b"", b"/")
 
 
 def filesystem(path: Path) -> str | None:
@@ -209,10 +210,12 @@ class _Walk:
         lstat, place, skipped, files, device = os.lstat, self._root + prefix, self._skipped, self._files, self._device
         for name in names:
             path = prefix + name
-            if path in skipped and name != RULES:
+            if path in skipped and not is_rule(path):
                 continue
             found = lstat(place + name)
-            if stat.S_IFMT(found.st_mode) not in (stat.S_IFREG, stat.S_IFLNK) or found.st_dev != device:
+            is_plain = stat.S_ISREG(found.st_mode) or (stat.S_ISLNK(found.st_mode) and not is_rule(path))
+            if not is_plain or found.st_dev != device:
+                # some versions of git follow a link to rules
                 raise Unclear("not a file of this filesystem")
             files[path] = _stamp(found)
 

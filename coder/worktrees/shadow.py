@@ -197,7 +197,8 @@ def excludes_file(shadow: Shadow) -> Path:
     found = _EXCLUDES.search((shadow.git_dir / "config").read_text(errors="surrogateescape"))
     if found is None:
         return configuration_home() / "git/ignore"
-    return Path(re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], found[1]))
+    # git runs in the worktree
+    return shadow.worktree / re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], found[1])
 
 
 async def lay_out(shadow: Shadow) -> None:

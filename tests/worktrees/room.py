@@ -47,7 +47,7 @@ class Room:
 async def open_room(
     folder: Path,
     files: dict[str, str | bytes],
-    prepare: Callable[[Path], None] = lambda repo: None,
+    prepare: Callable[[Path], object] = lambda repo: None,
     *,
     fingerprints: Fingerprints | None = None,
 ) -> Room:

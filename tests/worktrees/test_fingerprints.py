@@ -61,8 +61,11 @@ class Pair:
         return found
 
 
-async def open_pair(folder: Path, file_limit: int = 1000) -> Pair:
-    room = await open_room(folder, SAMPLE, fingerprints=Fingerprints(racy_ns=RACY_NS, file_limit=file_limit))
+async def open_pair(
+    folder: Path, file_limit: int = 1000, prepare: Callable[[Path], object] = lambda repo: None
+) -> Pair:
+    fingerprints = Fingerprints(racy_ns=RACY_NS, file_limit=file_limit)
+    room = await open_room(folder, SAMPLE, prepare, fingerprints=fingerprints)
     shutil.copytree(room.shadow.git_dir, folder / "other.git")
     asking = replace(room.shadow, git_dir=folder / "other.git", fingerprints=None)
     return Pair(room, replace(room, shadow=asking))
@@ -159,6 +162,11 @@ def ignore_a_folder_in_itself(worktree: Path) -> None:
     write_files(worktree, {"deep/er/.gitignore": "!new.txt\n", "deep/er/a.txt": "edited\n"})
 
 
+def link_the_rules(worktree: Path) -> None:
+    (worktree / ".gitignore").rename(worktree / "rules")
+    (worktree / ".gitignore").symlink_to("rules")
+
+
 def ignore_deeper(worktree: Path) -> None:
     write_files(worktree, {"deep/.gitignore": "*\n", "deep/new.txt": "x\n", "deep/b.txt": "edited\n"})
 
@@ -192,6 +200,7 @@ TRAPS: list[Callable[[Path], object]] = [
     put_a_link_in_the_place_of_a_folder,
     ignore_no_more,
     ignore_what_is_known,
+    link_the_rules,
     ignore_deeper,
     ignore_a_folder_in_itself,
     add_odd_names,
@@ -318,6 +327,24 @@ async def test_ignore_rules_beside_the_worktree_count(tmp_path: Path, monkeypatc
     await pair.look()
 
     assert [each.file_path for each in await pair.room.differences()] == ["a.tmp"]
+
+
+@doubted
+@pytest.mark.parametrize("place", ["rules", "{folder}/rules"])
+async def test_ignore_rules_that_a_setting_names_count(tmp_path: Path, place: str) -> None:
+    place = place.format(folder=tmp_path)
+    pair = await open_pair(tmp_path, prepare=lambda repo: git(repo, "config", "core.excludesFile", place))
+    write_files(pair.room.worktree, {"a.tmp": "x\n"})
+    await pair.settle()
+    (pair.room.worktree / place).write_text("*.tmp\n")
+    await pair.settle()
+    write_files(pair.room.worktree, {"b.tmp": "x\n"})
+    await pair.settle()
+    (pair.room.worktree / place).write_text("*.none\n")
+
+    await pair.look()
+
+    assert {"a.tmp", "b.tmp"} <= {each.file_path for each in await pair.room.differences()}
 
 
 @doubted
