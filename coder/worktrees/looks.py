@@ -183,8 +183,8 @@ class _Walk:
             raise Unclear("a closed folder")
         with os.scandir(self._root + name) as entries:
             for entry in entries:
-                if entry.name == b".git":
-                    if name:
+                if entry.name.lower() == b".git":
+                    if name or entry.name != b".git":
                         raise Unclear("a repository of its own")
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(entry.name)

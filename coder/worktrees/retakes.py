@@ -3,7 +3,8 @@
 What git found holds as long as nothing that it looked at has changed: `looks` says so, and where it cannot, the content
 of a file does. A few files that were edited, added or removed are read and hashed here. With anything else git looks.
 
-The shadow's index stays as it was: it knows less than the tree that is made here, and git finds that out by itself.
+The shadow's index gets the names of files that come and go. What it says of their content may be older than the tree
+that is made here, which git finds out by itself.
 """
 
 import os
