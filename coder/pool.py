@@ -312,6 +312,8 @@ class AgentPool:
                 self._evict(self._slots[key], "memory")
 
     def _evict(self, slot: Slot, reason: str) -> None:
+        if slot.retire.is_set():
+            return
         self.tally.evicted[reason] += 1
         session_id, agent = slot.key
         logger.info("agent evicted: %s", reason, extra={"session": session_id, "agent": agent})
