@@ -49,18 +49,20 @@ LIMIT $4;
 -- The oldest pending tasks, one a session, of open sessions that have nothing running and whose setup holds nothing:
 -- pending -> running.
 -- A claimer skips what another one is just claiming, and never takes a later task of a session before an earlier one.
-WITH chosen AS (
+-- Subqueries that give a value are no joins: the planner cannot mistake how many rows there are, however new the tables.
+WITH next AS MATERIALIZED (
+    SELECT DISTINCT ON (session_id) id, session_id, place
+    FROM tasks
+    WHERE state = 'pending'
+    ORDER BY session_id, place
+), chosen AS MATERIALIZED (
     SELECT t.id
-    FROM tasks t
-    JOIN sessions s ON s.id = t.session_id
-    WHERE t.state = 'pending'
-      AND s.state = 'open'
-      AND NOT EXISTS (SELECT FROM tasks r WHERE r.session_id = t.session_id AND r.state = 'running')
-      AND NOT EXISTS (SELECT FROM worktree_setups u WHERE u.session_id = t.session_id AND u.holds)
-      AND NOT EXISTS (
-          SELECT FROM tasks e WHERE e.session_id = t.session_id AND e.state = 'pending' AND e.place < t.place
-      )
-    ORDER BY t.place
+    FROM next n
+    JOIN tasks t ON t.id = n.id
+    WHERE (SELECT s.state FROM sessions s WHERE s.id = n.session_id) = 'open'
+      AND (SELECT r.id FROM tasks r WHERE r.session_id = n.session_id AND r.state = 'running') IS NULL
+      AND (SELECT u.session_id FROM worktree_setups u WHERE u.session_id = n.session_id AND u.holds) IS NULL
+    ORDER BY n.place
     LIMIT $2
     FOR UPDATE OF t SKIP LOCKED
 )
