@@ -1,6 +1,7 @@
 """The composition root: settings in, a serving host out."""
 
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 FILES_WANTED = 65_536
 FILES_KEPT = 256
 """Open files that connections leave to the database, agents and git."""
+
+
+COLLECTED_AFTER = 10_000, 10, 20
+"""Objects, and collections of the younger ones, after which Python looks for garbage of each age."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,20 @@ async def serve(settings: Settings, announce: Callable[[Serving], None]) -> None
     async with anyio.create_task_group() as group:
         await group.start(_watch_signals, stop)
         async with open_serving(settings) as serving:
+            _calm_collector()
             announce(serving)
             await stop.wait()
             logger.info("stopping: waiting for %d running turns", serving.host.dispatcher.running)
         group.cancel_scope.cancel()
+
+
+def _calm_collector() -> None:
+    """What the host is made of stays as long as it does: looking through all of it for garbage, time and again, would
+    hold up every session for a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
 
 
 async def _watch_signals(stop: anyio.Event, *, task_status: TaskStatus[None]) -> None:
