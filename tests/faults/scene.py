@@ -18,6 +18,7 @@ from coder.model.tasks import ENDED, Task
 from coder.protocol import Prompt
 from coder.testing.harness import LiveHost, open_live_host
 from coder.testing.ledgers import (
+    Book,
     Verdict,
     Viewer,
     compare,
@@ -48,6 +49,8 @@ class Scene:
     expected: Verdict = AGREED
     may_be_unheard: int = 0
     """Pieces that an agent may have sent without living to note it: one for each that was killed."""
+    last_words: int = 0
+    """Pieces that an agent may say when its turn has ended: one for each that is woken only to be told to go."""
 
     @property
     def session(self) -> Session:
@@ -144,13 +147,24 @@ async def agree(scene: Scene, files_before: Collection[str]) -> None:
         viewer.records += missing
     verdict = compare(book, scene.home, scene.viewers)
     assert len(verdict.unheard) <= scene.may_be_unheard, verdict
-    assert Verdict(verdict.lost, verdict.doubled, verdict.moved, (), verdict.faults) == scene.expected
+    late = verdict.lost if len(verdict.lost) <= scene.last_words else ()
+    before = [later for token in late for later in _later(book, token)]
+    assert not before, f"{late} came before {before}"
+    lost = tuple(token for token in verdict.lost if token not in late)
+    assert Verdict(lost, verdict.doubled, verdict.moved, (), verdict.faults) == scene.expected
     await until_gone(scene.home)
     assert await connections_to(scene.database_url) == 0
     assert litter(scene.home, [scene.repository], book) == []
     gc.collect()
     files = open_files()
     assert len(files) <= len(files_before), [path for path in files if path not in files_before]
+
+
+def _later(book: Book, token: str) -> list[str]:
+    """What is stored of the same answer that comes after a piece of it."""
+    name, _, number = token.partition(".")
+    stored = [other.partition(".") for id in book.records for other in book.tokens(id)]
+    return [f"{other}.{later}" for other, _, later in stored if other == name and int(later) > int(number)]
 
 
 def open_files() -> list[str]:

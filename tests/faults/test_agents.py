@@ -40,7 +40,7 @@ async def test_an_agent_that_is_stopped_can_be_cancelled_and_is_gone(tmp_path: P
         await scene.saw("<a.5>")
         (stopped,) = scene.agents()
         scene.signal_agent(signal.SIGSTOP)
-        scene.may_be_unheard = 1
+        scene.may_be_unheard = scene.last_words = 1
         begun = time.monotonic()
         await scene.client.cancel_task(task.id)
         assert (await scene.ended(task)).state is TaskState.CANCELLED
