@@ -144,6 +144,8 @@ async def test_a_file_is_read_by_the_model_and_an_image_that_it_does_not_take_is
     image = Attachment(name="dot.png", mime_type="image/png", data="aGk=")
     with open_model_server() as model_url, anyio.fail_after(SECONDS):
         async with open_stage(tmp_path, database_url, model_url) as stage:
+            (known,) = [row for row in await stage.client.refresh_providers([AGENT]) if row.id == AGENT]
+            assert known.status == "ready"
             ended = await stage.run_turn('[[text {"text":"Read."}]]', attachments=(notes,))
             heard = await _last_request(model_url)
             with pytest.raises(InvalidInput) as refused:

@@ -170,6 +170,27 @@ async def test_an_old_database_is_read_by_its_indexes(database_url: str) -> None
         assert large["blocks"] <= small["blocks"] * 1.5, (small, large)
 
 
+@pytest.mark.scenario("store: A claim costs little before anything was analysed")
+async def test_a_claim_from_a_long_queue_is_cheap_on_tables_that_were_never_analysed(database_url: str) -> None:
+    sessions, waiting = 200, 2000
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(
+            f"""
+            INSERT INTO projects (id, name, repo_path) VALUES ('prj_1', 'p', '/p');
+            INSERT INTO sessions (id, project_id, name, state)
+                SELECT 'ses_' || n, 'prj_1', 's', 'open' FROM generate_series(1, {sessions}) n;
+            INSERT INTO tasks (id, session_id, agent, input)
+                SELECT 'tsk_' || n, 'ses_' || n % {sessions} + 1, 'demo', 'x' FROM generate_series(1, {waiting}) n;
+            """
+        )
+        plan = await plan_of(connection, "claim_task", "'run', 8")
+        assert plan["Actual Rows"] == 8
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 10 * waiting
+    finally:
+        await connection.close()
+
+
 async def cost_of_opening(connection: asyncpg.Connection, url: str, session_id: str) -> dict[str, int]:
     """Rows and blocks that ten snapshots of a session read, as the server counts them."""
     before = await read_so_far(connection)

@@ -306,7 +306,7 @@ DEFENCES: tuple[Defence, ...] = (
     _tasks(
         "one turn at a time",
         "a session has one turn at a time",
-        "      AND NOT EXISTS (SELECT FROM tasks r WHERE r.session_id = t.session_id AND r.state = 'running')\n",
+        "      AND (SELECT r.id FROM tasks r WHERE r.session_id = n.session_id AND r.state = 'running') IS NULL\n",
         "",
         "tests/postgres/test_tasks.py::test_tasks_of_a_session_are_given_out_one_at_a_time_in_the_order_they_were_accepted",
     ),
