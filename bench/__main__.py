@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import anyio
@@ -30,15 +31,20 @@ BENCHES = {
 WORK = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 
 
-async def measure(names: list[str]) -> list[Row]:
-    """Run these benchmarks; standard error tells how long each took."""
+async def measure(names: list[str]) -> tuple[list[Row], list[str]]:
+    """Run these benchmarks; the rows, and which of them failed. Standard error tells why, and how long each took."""
     programs = compile_programs(WORK)
     rows: list[Row] = []
+    failed: list[str] = []
     for name in names:
         begun = time.monotonic()
-        rows += await BENCHES[name](programs, WORK)
+        try:
+            rows += await BENCHES[name](programs, WORK)
+        except* (SystemExit, Exception) as group:
+            traceback.print_exception(group)
+            failed.append(name)
         print(f"» {name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
-    return rows
+    return rows, failed
 
 
 def main() -> None:
@@ -51,10 +57,12 @@ def main() -> None:
     )
     chosen = options.parse_args()
     load = os.getloadavg()[0]
-    rows = anyio.run(measure, list(BENCHES) if chosen.name == "all" else [chosen.name])
+    rows, failed = anyio.run(measure, list(BENCHES) if chosen.name == "all" else [chosen.name])
     if chosen.write:
         write_results(rows, Path(__file__).parent, load)
     print(as_json(rows) if chosen.json else as_table(rows))
+    if failed:
+        raise SystemExit(f"wrong results, or none: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,13 @@ TOGETHER = 2.0
 TARGET_P99, TARGET_COUNT, TARGET_RATIO = 50.0, 200, 1.5
 HOST_LEAD, NAIVE_LEAD = 0.06, 0.01
 """Seconds for each session to begin its turn in, before all stream."""
-ROOM = {"AGENT_POOL_MAX_LIVE": "1000", "CODER_MAX_SESSIONS": "1000", "CODER_SPAWN_LIMIT": "4"}
+ROOM = {
+    "AGENT_POOL_MAX_LIVE": "1000",
+    "CODER_MAX_SESSIONS": "1000",
+    "CODER_MAX_VIEWERS": "1000",
+    "CODER_MAX_CONNECTIONS": "2000",
+    "CODER_SPAWN_LIMIT": "4",
+}
 
 
 @dataclass(frozen=True)
