@@ -13,7 +13,7 @@ from html import escape
 WIDTH, ROW, MARGIN = 1200, 17, 26
 THINNEST = 0.004
 """A frame with a smaller share of the whole is not drawn."""
-LETTER = 6.2
+LETTER = 6.7
 LOOP = "BaseEventLoop._run_once"
 HOUSE, LIBRARY, LOOPS = "#f6ad55", "#cbd5e0", "#90cdf4"
 

@@ -108,7 +108,9 @@ class Tour:
         for change in (await self.client.changes(self.session.id)).items:
             with suppress(CoderError):
                 await self.client.begin_comment(change.id, 1, "why?")
-        one, two, *_ = (await self.client.changes(self.session.id)).items
+        found = (await self.client.changes(self.session.id)).items
+        # rows of one moment come in any order: the file that the checkout has changed too is the one
+        one, two = (next(change for change in found if change.file_path == name) for name in ("README.md", "two.txt"))
         applied = await self.client.apply_change(one.id)
         await self.client.apply_change(two.id, target="branch")
         await self.client.revert_change(applied.id)
