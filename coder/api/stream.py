@@ -200,7 +200,8 @@ class Viewer:
             except (WebSocketDisconnect, WebSocketDisconnected):
                 self._leave(None)
                 await anyio.sleep_forever()
-            self._sending_since = None
+            finally:
+                self._sending_since = None
         self._meter.count_frame()
 
     async def _finish(self, error: CoderError) -> None:
