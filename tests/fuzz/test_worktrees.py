@@ -10,16 +10,14 @@ from tempfile import TemporaryDirectory
 import anyio
 import hypothesis
 import pytest
-from anyio.lowlevel import checkpoint
 from hypothesis import strategies
 
 from coder.testing.repositories import FILES
 from coder.worktrees import tree
 from coder.worktrees.fingerprints import Fingerprints
 from tests.fuzz.drawing import often
-from tests.worktrees.room import Room, open_room
+from tests.worktrees.room import RACY_NS, open_room, pass_time
 
-RACY_NS = 20_000_000
 SAMPLE: dict[str, str | bytes] = {**FILES, ".gitignore": "*.log\nbuild/\n", "a": "a\n", "d/a": "a\n", "d/e/b": "b\n"}
 
 Step = Callable[[Path], None]
@@ -123,15 +121,6 @@ rounds = strategies.tuples(
     strategies.lists(edits, max_size=3),
     strategies.sampled_from(["now", "now", "now", "later", "later", "later", "foreign", "anew", "pipe", "nested"]),
 )
-
-
-async def pass_time(room: Room) -> None:
-    probe = room.repo / ".git" / "probe"
-    probe.touch()
-    begun = probe.stat().st_ctime_ns
-    while probe.stat().st_ctime_ns <= begun + 2 * RACY_NS:
-        await checkpoint()
-        probe.touch()
 
 
 async def play(folder: Path, played: list[tuple[list[Step], str]]) -> None:

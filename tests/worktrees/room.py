@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anyio.lowlevel import checkpoint
+
 from coder.model.changes import FileDifference
 from coder.testing.repositories import make_repository
 from coder.worktrees import tree
@@ -12,6 +14,9 @@ from coder.worktrees.fingerprints import Fingerprints
 from coder.worktrees.moves import Move
 from coder.worktrees.opening import open_worktree
 from coder.worktrees.shadow import Shadow
+
+RACY_NS = 20_000_000
+"""More than two ticks of any kernel's clock, which the filesystems that tests run on have."""
 
 BRANCH = "coder/0123456789"
 
@@ -58,3 +63,13 @@ async def open_room(
     opened = await open_worktree(repo, worktree, BRANCH, None, folder / "shadow.git")
     shadow = replace(opened.shadow, fingerprints=fingerprints or Fingerprints())
     return Room(repo, worktree, shadow, opened.base_tree)
+
+
+async def pass_time(room: Room) -> None:
+    """Until the filesystem's own clock says that what was written is old."""
+    probe = room.repo / ".git" / "probe"
+    probe.touch()
+    begun = probe.stat().st_ctime_ns
+    while probe.stat().st_ctime_ns <= begun + 2 * RACY_NS:
+        await checkpoint()
+        probe.touch()

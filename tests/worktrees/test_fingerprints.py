@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 from anyio import create_task_group, to_thread
-from anyio.lowlevel import checkpoint
 
 from coder.testing.repositories import FILES, git, make_repository, write_files
 from coder.worktrees import tree
 from coder.worktrees.fingerprints import Fingerprints
 from coder.worktrees.tree import Snapshot
-from tests.worktrees.room import Room, open_room
+from tests.worktrees.room import RACY_NS, Room, open_room, pass_time
 
 SAMPLE: dict[str, str | bytes] = {
     **FILES,
@@ -25,8 +24,6 @@ SAMPLE: dict[str, str | bytes] = {
     "deep/er/a.txt": "a\n",
     "deep/b.txt": "b\n",
 }
-RACY_NS = 20_000_000
-"""More than two ticks of any kernel's clock, which the filesystems that tests run on have."""
 
 spared = pytest.mark.scenario("worktrees: A look that spares git")
 doubted = pytest.mark.scenario("worktrees: What a look cannot tell is left to git")
@@ -69,16 +66,6 @@ async def open_pair(
     shutil.copytree(room.shadow.git_dir, folder / "other.git")
     asking = replace(room.shadow, git_dir=folder / "other.git", fingerprints=None)
     return Pair(room, replace(room, shadow=asking))
-
-
-async def pass_time(room: Room) -> None:
-    """Until the filesystem's own clock says that what was written is old."""
-    probe = room.repo / ".git" / "probe"
-    probe.touch()
-    begun = probe.stat().st_ctime_ns
-    while probe.stat().st_ctime_ns <= begun + 2 * RACY_NS:
-        await checkpoint()
-        probe.touch()
 
 
 @spared
